@@ -1,0 +1,30 @@
+"""Encoders: part -> tokens. An encoder knows no modality by name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from equipoise.contract.tensors import Part, Tokens
+
+
+class Encoder(nn.Module, ABC):
+    """Turns a part into tokens of width D.
+
+    A final class takes the keywords ``spec`` (the fitted view's) and ``d_model`` from `assemble`; all others stand in its yaml.
+    Laws: a row's tokens are the same alone and in any batch; unobserved values change nothing; gradients reach every parameter.
+    """
+
+    accepts: ClassVar[type[Part]]
+    lipschitz: ClassVar[bool] = False
+    """Whether spectral normalisation of its weights bounds its Lipschitz constant (for SNGP)."""
+
+    @abstractmethod
+    def forward(self, part: Part) -> Tokens:
+        """Tokens for every row of the batch: none for an absent row, at least one for a present row."""
+
+    @abstractmethod
+    def penalty(self) -> Tensor:
+        """Negative log prior density of its weights up to a constant, (), in nats. Divided by n_train in the loss."""

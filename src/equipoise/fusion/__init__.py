@@ -1,0 +1,35 @@
+"""Fusions: tokens of any subset of the views -> one vector a row."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from equipoise.contract.tensors import Tokens
+
+
+class Fusion(nn.Module, ABC):
+    """Joins the views' tokens.
+
+    A final class takes from `assemble` the keywords ``views`` (dict view name -> column of its evidence in ``present``), ``n_evidences`` (M)
+    and ``d_model``; all others stand in its yaml. Laws: absent content changes nothing; any subset works; the empty one gives a learned, finite z.
+    """
+
+    d_out: int
+
+    @abstractmethod
+    def forward(self, tokens: dict[str, Tokens], present: Tensor) -> Tensor:
+        """Fuses.
+
+        Args:
+            tokens: by view name, each for all B rows.
+            present: bool (B, M). Where False, the views of that evidence count as absent whatever their tokens hold.
+
+        Returns:
+            z f32 (B, d_out).
+        """
+
+    @abstractmethod
+    def penalty(self) -> Tensor:
+        """Negative log prior of its weights, (), in nats."""

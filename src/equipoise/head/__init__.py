@@ -1,0 +1,49 @@
+"""Heads: z -> draws of distribution parameters, and a KL. A head knows no task."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from equipoise.contract.tensors import Draws
+
+
+class Head(nn.Module, ABC):
+    """Maps a row's vector to K distribution parameters, with uncertainty about its own weights.
+
+    A final class takes from `assemble` the keywords ``d_in``, ``n_params`` (K) and ``bias`` (f32 (K,), where the parameters start: the tasks' base
+    rates); all others stand in its yaml. Laws: a point head has S = 1; kl >= 0; draw s is one weight sample shared by all rows, a function of
+    (seed, s) alone, so more draws extend fewer; saving and loading give equal draws.
+    """
+
+    spectral_norm: ClassVar[bool] = False
+
+    @abstractmethod
+    def forward(self, z: Tensor, *, n_draws: int, seed: int) -> Draws:
+        """Draws (S, B, K); S = n_draws, or 1 for a head without uncertainty.
+
+        Args:
+            z: f32 (B, d_in).
+            n_draws: S >= 1.
+            seed: draw s uses ``stream_seed("draw", seed, s)``.
+        """
+
+    @abstractmethod
+    def kl(self) -> Tensor:
+        """KL(q || prior) of its weights, (), in nats, >= 0; zero for a head without a posterior."""
+
+    @abstractmethod
+    def penalty(self) -> Tensor:
+        """Negative log prior of weights that have no posterior, (), in nats."""
+
+    def fit(self, z: Tensor, hessian: Callable[[Tensor], Tensor], n: int) -> None:
+        """After training: fits a posterior around the trained weights (Laplace and kin). The default does nothing.
+
+        Args:
+            z: f32 (n', d_in) of train rows.
+            hessian: maps parameters (n', K) to the negative log likelihood's Hessian (n', K, K).
+            n: number of train rows.
+        """

@@ -1,0 +1,73 @@
+"""Views: one file per view of a kind of evidence. Fitted on train rows, a view turns cohort rows into a part."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+
+from equipoise.cohort.frozen import Cohort
+from equipoise.contract.tensors import Part, Spec
+
+
+class Reader(ABC):
+    """A fitted view, opened on one cohort.
+
+    Attributes:
+        present: bool (n,): which cohort rows have the evidence. Present without content is still present.
+        notes: counts of what the cohort has and the view does not know, e.g. ``{"unknown_codes": 12}``; aggregates only.
+    """
+
+    present: np.ndarray
+    notes: dict[str, Any]
+
+    @abstractmethod
+    def __call__(self, rows: np.ndarray, keep: np.ndarray | None = None) -> Part:
+        """The part of a batch.
+
+        Args:
+            rows: i64 (B,), cohort rows in batch order.
+            keep: bool (B,), False hides a row's evidence (evidence dropout, masking); None keeps all.
+
+        Returns:
+            A part with ``size`` B that holds the rows that are present and kept.
+        """
+
+
+class View(ABC):
+    """A view of an evidence.
+
+    Args:
+        evidence: which evidence of the cohort it reads.
+    """
+
+    part: ClassVar[type[Part]]
+
+    def __init__(self, *, evidence: str) -> None:
+        self.evidence = evidence
+
+    @abstractmethod
+    def fit(self, cohort: Cohort, rows: np.ndarray) -> None:
+        """Learns vocabularies and scales from these rows (train rows) and no others.
+
+        Raises:
+            UserError: the cohort lacks the evidence, or it is of another kind.
+        """
+
+    @property
+    @abstractmethod
+    def spec(self) -> Spec:
+        """What an encoder needs to know; after `fit` or `load_state`."""
+
+    @abstractmethod
+    def open(self, cohort: Cohort) -> Reader:
+        """A reader of any cohort with this evidence, the training one or a new one."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """What was fitted: plain numbers, strings, lists, dicts and tensors only, so that it loads with ``weights_only=True``."""
+
+    @abstractmethod
+    def load_state(self, state: dict[str, Any]) -> None:
+        """The inverse of `state`."""
