@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from equipoise.cohort.draft import TargetTable
 from equipoise.cohort.frozen import Cohort
 from equipoise.contract.tensors import Part, Spec
 
@@ -48,8 +49,13 @@ class View(ABC):
         self.evidence = evidence
 
     @abstractmethod
-    def fit(self, cohort: Cohort, rows: np.ndarray) -> None:
+    def fit(self, cohort: Cohort, rows: np.ndarray, outcome: TargetTable | None = None) -> None:
         """Learns vocabularies and scales from these rows (train rows) and no others.
+
+        Args:
+            cohort: the training cohort.
+            rows: i64, train rows.
+            outcome: the first task's outcomes of all cohort rows, for supervised screening; only the entries at ``rows`` may be looked at.
 
         Raises:
             UserError: the cohort lacks the evidence, or it is of another kind.
