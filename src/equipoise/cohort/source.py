@@ -24,5 +24,5 @@ class Source(ABC):
             UserError: an input is missing or wrong, naming file, row or field and the mend.
         """
 
-    def write_truth(self, folder: Path) -> None:
-        """Writes what only a generator knows to a folder that no cohort, modality or learner code reads. Files know no truth: nothing by default."""
+    def write_truth(self, folder: Path) -> None:  # noqa: B027 - optional on purpose: files know no truth
+        """Writes what only a generator knows to a folder that no cohort, modality or learner code reads."""
