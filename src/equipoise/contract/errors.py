@@ -15,13 +15,16 @@ class UserError(Exception):
 
     def __init__(self, thing: str, *, expected: str = "", found: str = "", mend: str = "") -> None:
         self.thing, self.expected, self.found, self.mend = thing, expected, found, mend
-        parts = [thing.rstrip(".") + "."]
-        parts += [f"{label}: {text.rstrip('.')}." for label, text in (("Expected", expected), ("Found", found), ("To mend", mend)) if text]
-        super().__init__(" ".join(parts))
+        labelled = (("Expected", expected), ("Found", found), ("To mend", mend))
+        super().__init__(" ".join([_sentence(thing), *(f"{label}: {_sentence(text)}" for label, text in labelled if text)]))
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions with keyword arguments do not survive pickling (data-loader workers, sweep launchers) without this.
         return _rebuild, (self.thing, self.expected, self.found, self.mend)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(("?", "!", ".")) else f"{text}."
 
 
 def _rebuild(thing: str, expected: str, found: str, mend: str) -> UserError:

@@ -1,0 +1,113 @@
+"""The command ``equipoise``: words -> config -> `run`. Imports nothing heavy until a verb needs it.
+
+Exit codes: 0 done, 2 a mistake of the user, 1 a fault, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from equipoise.config.help import VERBS, help_text
+from equipoise.contract.errors import UserError
+
+
+@dataclass
+class Words:
+    """A parsed command line."""
+
+    verb: str = ""
+    overrides: list[str] = field(default_factory=list)
+    multirun: bool = False
+    experiments: str | None = None
+    show: bool = False
+    help: bool = False
+    version: bool = False
+    table: str = ""
+    outcome: str = ""
+    id: str | None = None
+    out: str | None = None
+
+
+_VALUED = {"--experiments": "experiments", "--outcome": "outcome", "--id": "id", "--out": "out"}
+_FLAGS = {"-m": "multirun", "--multirun": "multirun", "--cfg": "show", "-h": "help", "--help": "help", "--version": "version"}
+_ONLY_INIT = ("--outcome", "--id", "--out")
+
+
+def parse(words: Sequence[str]) -> Words:
+    """Reads the command line.
+
+    Raises:
+        UserError: an unknown verb or option, with the nearest ones.
+    """
+    from equipoise.config.nearest import nearest
+
+    parsed, rest = Words(), list(words)
+    while rest:
+        word = rest.pop(0)
+        name, _, inline = word.partition("=")
+        if word in _FLAGS:
+            setattr(parsed, _FLAGS[word], True)
+        elif name in _VALUED and word.startswith("--"):
+            if name in _ONLY_INIT and parsed.verb not in ("", "init"):
+                raise UserError(f"Option {name} belongs to `equipoise init`", mend=f"leave it out of `equipoise {parsed.verb}`")
+            if not inline and not rest:
+                raise UserError(f"Option {name} needs a value", mend="see `equipoise --help`")
+            setattr(parsed, _VALUED[name], inline or rest.pop(0))
+        elif word.startswith("-"):
+            raise UserError(f"Unknown option {word}", expected=f"one of {', '.join([*_FLAGS, *_VALUED])}", mend=nearest(word, [*_FLAGS, *_VALUED]))
+        elif not parsed.verb:
+            if word not in VERBS:
+                raise UserError(f"Unknown verb {word!r}", expected=f"one of {', '.join(VERBS)}", mend=nearest(word, VERBS))
+            parsed.verb = word
+        elif parsed.verb == "init" and not parsed.table and "=" not in word:
+            parsed.table = word
+        elif "=" in word or word.startswith("~"):
+            parsed.overrides.append(word)
+        else:
+            raise UserError(f"Cannot read the word {word!r}", expected="KEY=VALUE or GROUP=OPTION", mend="see `equipoise --help`")
+    return parsed
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs one command line and returns its exit code."""
+    try:
+        return _dispatch(parse(sys.argv[1:] if words is None else words))
+    except UserError as e:
+        print(f"equipoise: {e}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("equipoise: interrupted; the same command with the same run_dir goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+    except Exception as e:
+        import traceback
+
+        traceback.print_exc()
+        print(f"equipoise: a fault, not a mistake of yours: {type(e).__name__}: {e}", file=sys.stderr)
+        return 1
+
+
+def _dispatch(words: Words) -> int:
+    if words.version:
+        from equipoise import __version__
+
+        print(f"equipoise {__version__}")
+        return 0
+    if words.help or not words.verb:
+        print(help_text(words.experiments))
+        return 0 if words.help else 2
+    if words.verb == "init":
+        from equipoise.init import init
+
+        init(words.table, outcome=words.outcome, id_column=words.id, out=words.out, overrides=words.overrides)
+        return 0
+    if words.verb == "doctor":
+        from equipoise.doctor import doctor
+
+        return doctor()
+    from equipoise.config.launch import launch
+
+    return launch(words.verb, words.overrides, multirun=words.multirun, experiments=words.experiments, show=words.show)

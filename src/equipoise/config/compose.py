@@ -1,0 +1,178 @@
+"""Composes the config with Hydra and answers its mistakes in Equipoise's words."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from equipoise.config.nearest import nearest
+from equipoise.config.places import configs_dir, experiments_dir
+from equipoise.contract.errors import UserError
+
+ROOT = "run"
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A composed config.
+
+    Args:
+        values: plain containers, interpolations resolved, without Hydra's own node.
+        choices: group -> chosen option, as Hydra records it (``encoder@modality.ehr.encoder`` -> ``gru``).
+        sweeps: the experiment asks for a sweep (``hydra.mode: MULTIRUN``).
+        axes: the experiment's own sweep axes, as overrides.
+    """
+
+    values: dict[str, Any]
+    choices: dict[str, Any]
+    sweeps: bool
+    axes: tuple[str, ...]
+
+
+@contextmanager
+def search_path(experiments: str | None) -> Iterator[list[str]]:
+    """Overrides that let Hydra find experiments and other packages' configs, and nothing else.
+
+    The experiments folder is reached through a link in an otherwise empty folder: were its parent on the search path, any yaml beside it could shadow ours.
+    """
+    places = [p.strip() for p in os.environ.get("EQUIPOISE_CONFIGS", "").split(",") if p.strip()]
+    with tempfile.TemporaryDirectory(prefix="equipoise-") as staging:
+        found = experiments_dir(experiments)
+        if found is not None:
+            if not found.is_dir():
+                raise UserError(f"There is no experiments folder {found}", mend="give --experiments DIR an existing folder")
+            (Path(staging) / "experiments").symlink_to(found)
+            places.insert(0, f"file://{staging}")
+        yield [f"hydra.searchpath=[{','.join(places)}]"] if places else []
+
+
+def compose_values(overrides: Sequence[str], search: Sequence[str]) -> Composed:
+    """Composes one config.
+
+    Args:
+        overrides: command-line words without sweeps.
+        search: from `search_path`.
+
+    Raises:
+        UserError: an unknown group, option or key, with the nearest ones and the choices; or a value that must be given is missing.
+    """
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(configs_dir()), version_base="1.3"):
+            config = compose(ROOT, overrides=[*search, *overrides], return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as e:
+        raise _in_our_words(e, overrides, search) from e
+    hydra = config.hydra
+    params = OmegaConf.to_container(hydra.sweeper.params) if "params" in hydra.sweeper and hydra.sweeper.params else {}
+    axes = tuple(f"{k}={v}" for k, v in params.items()) if isinstance(params, dict) else ()
+    choices = {str(k): v for k, v in OmegaConf.to_container(hydra.runtime.choices).items() if not str(k).startswith("hydra/")}  # type: ignore[union-attr]
+    return Composed(plain(config), choices, "MULTIRUN" in str(hydra.mode), axes)
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Plain containers of a composed config, resolved, without Hydra's node.
+
+    Raises:
+        UserError: a value that must be given (``???``) is missing, or an interpolation does not resolve.
+    """
+    keys = [k for k in config if k != "hydra"]
+    try:
+        # Hydra's node is needed to resolve ${now:} and left out of the result.
+        values = {
+            str(k): OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v := config[k]) else v for k in keys if not OmegaConf.is_missing(config, k)
+        }
+    except OmegaConfBaseException as e:
+        raise UserError(
+            f"Config key {getattr(e, 'full_key', None) or '?'} cannot be resolved", found=str(e).splitlines()[0], mend="correct the interpolation"
+        ) from e
+    missing = sorted(k for k in OmegaConf.missing_keys(config) if not k.startswith("hydra."))
+    if missing:
+        raise UserError(f"Config key {missing[0]} must be given", mend=f"add {missing[0]}=VALUE" + (f" (and {', '.join(missing[1:])})" if missing[1:] else ""))
+    return values
+
+
+def expand(overrides: Sequence[str], axes: Sequence[str] = ()) -> list[list[str]]:
+    """The combinations of a sweep, in the order in which Hydra's own sweeper runs them.
+
+    >>> expand(["seed=1,2", "fusion=concat"])
+    [['seed=1', 'fusion=concat'], ['seed=2', 'fusion=concat']]
+    """
+    ours = {o.partition("=")[0] for o in overrides}
+    words = [*overrides, *(a for a in axes if a.partition("=")[0] not in ours)]
+    choices: list[list[str]] = []
+    for parsed in _parse(words):
+        key = parsed.get_key_element()
+        choices.append([f"{key}={v}" for v in parsed.sweep_string_iterator()] if parsed.is_sweep_override() else [str(parsed.input_line)])
+    return [list(c) for c in itertools.product(*choices)]
+
+
+def _parse(words: Sequence[str]) -> list[Any]:
+    try:
+        return list(OverridesParser.create().parse_overrides(list(words)))
+    except OverrideParseException as e:
+        raise UserError(f"Cannot read the word {e.override!r}", found=e.message.splitlines()[0], mend="quote values with special signs: 'key=\"value\"'") from e
+
+
+def _in_our_words(error: Exception, overrides: Sequence[str], search: Sequence[str]) -> UserError:
+    """What Hydra found wrong, as one paragraph with choices."""
+    text = str(error)
+    if isinstance(error, OverrideParseException):
+        return UserError(
+            f"Cannot read the word {error.override!r}", found=error.message.splitlines()[0], mend="quote values with special signs: 'key=\"value\"'"
+        )
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        choices = [str(o) for o in error.options or ()] or _experiments(group, search)
+        if choices:
+            named = [f"{group.partition('/')[2]}/{c}" if group.startswith("experiments/") else c for c in choices]
+            return UserError(
+                f"There is no option {option!r} in {group}", expected=f"one of {', '.join(named)}", mend=nearest(option, choices) or "choose one of these"
+            )
+        return UserError(f"There is no config {error.missing_cfg_file}", mend="see the choices in `equipoise --help`")
+    if key := re.search(r"Could not override '([^']+)'", text):
+        known = _known_keys(search)
+        return UserError(f"Unknown config key {key[1]}", mend=nearest(key[1], known) or "see the keys with `equipoise run --cfg`")
+    if "ambiguous" in text or "is ambiguous" in text:
+        return UserError("A sweep (a value with commas) needs -m", found=text.splitlines()[0], mend="add -m to the command")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    kind = "The config cannot be composed" if isinstance(error, ConfigCompositionException) else "The config is wrong"
+    return UserError(kind, found=" ".join(lines[:3]), mend="see `equipoise --help` for groups and options")
+
+
+def _experiments(group: str, search: Sequence[str]) -> list[str]:
+    staging = re.search(r"file://([^,\]]+)", " ".join(search))
+    if not group.startswith("experiments") or staging is None:
+        return []
+    top = Path(staging[1]) / "experiments"
+    return [p.relative_to(top).with_suffix("").as_posix() for p in sorted(top.glob("*/*.yaml"))]
+
+
+def _known_keys(search: Sequence[str]) -> list[str]:
+    """Every group and every dotted key of the default config."""
+    with initialize_config_dir(str(configs_dir()), version_base="1.3"):
+        config = compose(ROOT, overrides=list(search))
+    groups = [p.name for p in configs_dir().iterdir() if p.is_dir()]
+    return groups + list(dotted(OmegaConf.to_container(config)))
+
+
+def dotted(node: Any, at: str = "") -> Iterator[str]:
+    """Every dotted key of nested mappings."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            here = f"{at}.{key}" if at else str(key)
+            yield here
+            yield from dotted(value, here)
