@@ -31,10 +31,15 @@ OUTSIDE = ("trainer", "optimizer", "scheduler", "logger", "paths", "debug", "val
 
 
 def first_comment(path: Path) -> str:
-    """The first comment line of a yaml file, without its sign; "" when the file does not begin with one."""
+    """The first comment line of a yaml file, without its sign; Hydra's own ``# @package`` lines, which must come first, are passed over."""
     with path.open(encoding="utf-8") as f:
-        line = f.readline().strip()
-    return line[1:].strip() if line.startswith("#") and not line.startswith("# @") else ""
+        for line in f:
+            if not line.startswith("#"):
+                return ""
+            text = line[1:].strip()
+            if not text.startswith("@"):
+                return text
+    return ""
 
 
 def groups() -> dict[str, dict[str, str]]:
