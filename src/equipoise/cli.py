@@ -108,6 +108,6 @@ def _dispatch(words: Words) -> int:
         from equipoise.doctor import doctor
 
         return doctor()
-    from equipoise.config.launch import launch
+    from equipoise.launch import launch
 
     return launch(words.verb, words.overrides, multirun=words.multirun, experiments=words.experiments, show=words.show)

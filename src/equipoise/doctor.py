@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from equipoise import __version__
-from equipoise.config.places import configs_dir, experiments_dir, find_data
+from equipoise.places import configs_dir, experiments_dir, find_data
 
 PACKAGES = (
     "torch",

@@ -1,1 +1,1 @@
-"""From words to a checked config: where configs lie, static help, composition, keys and types, did-you-mean."""
+"""From words to a checked config: static help, composition, keys and types, did-you-mean."""

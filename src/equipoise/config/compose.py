@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from equipoise.config.nearest import nearest
-from equipoise.config.places import configs_dir, experiments_dir
+from equipoise.places import configs_dir, experiments_dir
 from equipoise.contract.errors import UserError
 
 ROOT = "run"

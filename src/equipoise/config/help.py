@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from equipoise.config.places import configs_dir, experiments_dir
+from equipoise.places import configs_dir, experiments_dir
 
 VERBS: dict[str, str] = {
     "run": "cohort to report for one config, the main job",

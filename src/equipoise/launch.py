@@ -10,7 +10,7 @@ from typing import Any
 
 from equipoise.config.check import check_config
 from equipoise.config.compose import ROOT, Composed, compose_values, expand, plain, search_path
-from equipoise.config.places import configs_dir, find_data
+from equipoise.places import configs_dir, find_data
 from equipoise.contract.errors import UserError
 
 

@@ -1,0 +1,181 @@
+"""What a run leaves behind beside its results: its config, its log, its manifest. Everything is written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from equipoise import __version__
+from equipoise.places import checkout_dir
+from equipoise.contract.errors import UserError
+
+log = logging.getLogger("equipoise")
+
+# What may differ between two runs of the same thing: where they lie, what they are called, who listens.
+_NOT_HASHED = ("run_dir", "name", "paths", "logger", "remark", "model", "predictions")
+_VERSIONS = ("torch", "pytorch-lightning", "hydra-core", "pyro-ppl", "numpy", "scikit-learn", "polars")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON in one step; NaN and infinities become null (JSON has none)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(_finite(value), indent=1) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        value = value.item()
+    if hasattr(value, "tolist"):
+        return _finite(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """16 hex digits of the SHA-256 of a config without what only says where things lie."""
+    kept = {k: v for k, v in config.items() if k not in _NOT_HASHED}
+    return hashlib.sha256(json.dumps(_without_paths(kept), sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _without_paths(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {k: _without_paths(v) for k, v in node.items() if k not in ("path", "folder")}
+    return [_without_paths(v) for v in node] if isinstance(node, list | tuple) else node
+
+
+def versions() -> dict[str, str]:
+    """Versions of what numbers depend on."""
+    found = {"python": platform.python_version(), "equipoise": __version__}
+    for package in _VERSIONS:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "missing"
+    return found
+
+
+def commit() -> str:
+    """The checkout's commit, with "+changes" when its files differ; "" for an installed wheel."""
+    top = checkout_dir()
+    if top is None or not (top / ".git").exists():
+        return ""
+    try:
+        head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=top, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        dirty = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], cwd=top, capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return head + ("+changes" if dirty.strip() else "")
+
+
+def print_config(config: Mapping[str, Any]) -> None:
+    """Prints the resolved config as a tree."""
+    from rich.console import Console
+    from rich.tree import Tree
+
+    def grow(tree: Tree, node: Mapping[str, Any]) -> None:
+        for key, value in node.items():
+            if isinstance(value, Mapping) and value:
+                target = value.get("_target_")
+                grow(
+                    tree.add(f"[bold]{key}[/bold]" + (f" [dim]{str(target).rsplit('.', 1)[-1]}[/dim]" if target else "")),
+                    {k: v for k, v in value.items() if k != "_target_"},
+                )
+            else:
+                tree.add(f"{key}: {value}", style=None)
+
+    top = Tree("config")
+    grow(top, config)
+    Console(stderr=False, highlight=False, markup=True, soft_wrap=True).print(top)
+
+
+def save_config(config: Mapping[str, Any], folder: Path) -> str:
+    """Saves the resolved config as config.yaml and returns its text.
+
+    Raises:
+        UserError: the folder holds a run of another config; nothing is overwritten.
+    """
+    from omegaconf import OmegaConf
+
+    text = OmegaConf.to_yaml(OmegaConf.create(dict(config)))
+    at = folder / "config.yaml"
+    if at.exists():
+        there = OmegaConf.to_container(OmegaConf.load(at))
+        if isinstance(there, dict) and config_hash({str(k): v for k, v in there.items()}) != config_hash(config):
+            raise UserError(f"The run folder {folder} holds a run of another config", mend="give another run_dir, or delete the folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / ".config.yaml.part"
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, at)
+    return text
+
+
+@contextmanager
+def recording(folder: Path, command: str) -> Iterator[dict[str, Any]]:
+    """Keeps the run's log and manifest; the manifest's ``status`` says how the run ended: done, mistake, interrupted, fault.
+
+    Yields:
+        the manifest, to be filled.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(folder / "run.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger("equipoise")
+    root.addHandler(handler)
+    manifest: dict[str, Any] = {
+        "command": command,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "status": "running",
+        "versions": versions(),
+        "commit": commit(),
+    }
+    began = time.perf_counter()
+    try:
+        write_json(folder / "manifest.json", manifest)
+        yield manifest
+        manifest["status"] = "done"
+    except UserError as e:
+        manifest |= {"status": "mistake", "error": str(e)}
+        raise
+    except KeyboardInterrupt:
+        manifest["status"] = "interrupted"
+        raise
+    except BaseException as e:
+        manifest |= {"status": "fault", "error": f"{type(e).__name__}: {e}"}
+        raise
+    finally:
+        manifest["seconds"] = round(time.perf_counter() - began, 1)
+        write_json(folder / "manifest.json", manifest)
+        root.removeHandler(handler)
+        handler.close()
+
+
+def speak() -> None:
+    """Sends Equipoise's log lines to the terminal, once."""
+    root = logging.getLogger("equipoise")
+    root.setLevel(logging.INFO)
+    root.propagate = False
+    if not any(getattr(h, "speaks", False) for h in root.handlers):
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.speaks = True  # type: ignore[attr-defined]
+        root.addHandler(handler)

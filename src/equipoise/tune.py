@@ -1,0 +1,86 @@
+"""Chooses config values by cross-validation inside the training rows, clusters kept whole. A plain loop over a small grid."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from equipoise.cohort.frozen import Cohort
+from equipoise.cohort.roles import Split, inner_folds
+from equipoise.config.nearest import nearest
+from equipoise.contract.errors import UserError
+from equipoise.learner.train import train_member
+from equipoise.record import write_json
+
+log = logging.getLogger("equipoise.tune")
+
+
+def tuned(config: Mapping[str, Any], cohort: Cohort, split: Split, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The config with the chosen values, and a record of what was tried.
+
+    Args:
+        config: a resolved config; ``tune.grid`` maps dotted keys to lists of values, ``tune.folds`` is the number of inner folds.
+        cohort: the cohort.
+        split: its train and select rows serve here, no others.
+        folder: where the inner fits lie; finished ones are skipped on resume.
+
+    Returns:
+        A config, and {"chosen": {key: value}, "tried": [{"values", "select_nll", "per_fold"}]} (empty without a grid).
+
+    Raises:
+        UserError: a key of the grid is not in the config.
+    """
+    grid = {str(k): list(v) for k, v in config["tune"]["grid"].items()}
+    if not grid:
+        return dict(config), {}
+    rows = np.sort(np.concatenate([split.train, split.select]))
+    cluster = cohort.rows["cluster"].to_numpy()
+    folds = inner_folds(cluster, rows, int(config["tune"]["folds"]), int(config["seed"]))
+    tried = []
+    for j, values in enumerate(itertools.product(*grid.values())):
+        choice = dict(zip(grid, values, strict=True))
+        one = with_values(config, choice)
+        losses = []
+        for i, (fit_rows, check_rows) in enumerate(folds):
+            nothing = np.empty(0, np.int64)
+            at = folder / "tune" / f"{j:02d}_{i}"
+            train_member(one, cohort, Split(fit_rows, check_rows, nothing, nothing), seed=int(config["seed"]), folder=at, loggers=[])
+            losses.append(_best_select(at))
+        tried.append({"values": choice, "select_nll": float(np.mean(losses)), "per_fold": losses})
+        log.info("tuning %s: select/nll %.4f", ", ".join(f"{k}={v}" for k, v in choice.items()), tried[-1]["select_nll"])
+    best = min(tried, key=lambda t: t["select_nll"])
+    record = {"chosen": best["values"], "tried": tried, "folds": len(folds)}
+    write_json(folder / "tune.json", record)
+    return with_values(config, best["values"]), record
+
+
+def _best_select(folder: Path) -> float:
+    history = json.loads((folder / "history.json").read_text())
+    return float(np.min(history["select_loss"]))
+
+
+def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the config with these dotted keys set.
+
+    >>> with_values({"a": {"b": 1}}, {"a.b": 2})
+    {'a': {'b': 2}}
+    """
+    made: dict[str, Any] = copy.deepcopy(dict(config))
+    for key, value in values.items():
+        node: Any = made
+        *parents, last = key.split(".")
+        for part in parents:
+            node = node.get(part) if isinstance(node, dict) else None
+        if not isinstance(node, dict) or last not in node:
+            from equipoise.config.compose import dotted
+
+            raise UserError(f"tune.grid names {key}, which the config does not have", mend=nearest(key, dotted(made)) or "correct the key")
+        node[last] = value
+    return made

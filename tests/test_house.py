@@ -1,0 +1,153 @@
+"""Laws about the house itself: configs and modules mirror each other, options compose, names and sizes stay within bounds."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from equipoise.config.check import SUPPLIED, check_config, keywords_of
+from equipoise.config.compose import compose_values, search_path
+from equipoise.config.help import first_comment
+from equipoise.launch import checked
+
+TOP = Path(__file__).resolve().parent.parent
+SRC = TOP / "src" / "equipoise"
+CONFIGS = TOP / "configs"
+ROOMS = ("modality", "encoder", "fusion", "head", "task", "calibration", "comparator")
+LIST_GROUPS = ("modality", "task", "comparator")
+OPTIONS = sorted(p for p in CONFIGS.glob("*/*.yaml"))
+EXPERIMENTS = sorted((TOP / "experiments").glob("*/*.yaml"))
+
+
+def words_for(option: Path) -> list[str]:
+    group, name = option.parent.name, option.stem
+    if group == "encoder":  # an encoder lies inside a view that accepts its part
+        return [f"encoder@modality.{view}.encoder={name}" for view in view_for(name)] + [f"modality=[{','.join(view_for(name))}]"]
+    return [f"{group}=[{name}]" if group in LIST_GROUPS else f"{group}={name}"]
+
+
+def view_for(encoder: str) -> list[str]:
+    from equipoise.contract.make import targets_of
+
+    target = next(t for _, t in targets_of(yaml.safe_load((CONFIGS / "encoder" / f"{encoder}.yaml").read_text())))
+    module, _, name = target.rpartition(".")
+    accepts = getattr(importlib.import_module(module), name).accepts.__name__
+    return {"Events": ["ehr"], "Vector": ["biomarker"], "Genotypes": ["genotype"]}[accepts]
+
+
+def must_be_given(option: Path) -> list[str]:
+    """Values for the keys that an option leaves to the user (???)."""
+    from equipoise.config.compose import dotted
+
+    node = yaml.safe_load(option.read_text()) or {}
+    leaves = {k: _at(node, k) for k in dotted(node)}
+    return [f"++{_package(option)}.{k}=given" for k, v in leaves.items() if v == "???"]
+
+
+def _package(option: Path) -> str:
+    header = re.search(r"#\s*@package\s+(\S+)", option.read_text())
+    return header[1] if header else option.parent.name
+
+
+def _at(node: object, key: str) -> object:
+    for part in key.split("."):
+        node = node[part]  # type: ignore[index]
+    return node
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda p: f"{p.parent.name}={p.stem}")
+def test_every_option_composes_and_its_keys_are_keywords(option: Path) -> None:
+    with search_path(None) as search:
+        checked([*words_for(option), *must_be_given(option)], search)
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda p: f"{p.parent.name}={p.stem}")
+def test_every_option_says_in_one_line_what_it_is(option: Path) -> None:
+    text = first_comment(option)
+    assert 10 <= len(text) <= 160
+    if option.parent.name in LIST_GROUPS:
+        assert option.read_text().startswith(f"# @package {option.parent.name}.{option.stem}\n")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_configs_and_modules_of_a_room_mirror_each_other(room: str) -> None:
+    named = set()
+    for option in sorted((CONFIGS / room).glob("*.yaml")):
+        node = yaml.safe_load(option.read_text()) or {}
+        if "_target_" in node:
+            named.add(node["_target_"])
+    for module in sorted((SRC / room).glob("*.py")):
+        made = importlib.import_module(f"equipoise.{room}.{module.stem}")
+        base = next(c for _, c in inspect.getmembers(importlib.import_module(f"equipoise.{room}"), inspect.isclass) if inspect.isabstract(c))
+        for name, found in inspect.getmembers(made, inspect.isclass):
+            if issubclass(found, base) and not inspect.isabstract(found) and found.__module__ == made.__name__ and not name.startswith("_"):
+                assert f"{made.__name__}.{name}" in named, f"{name} in {module.name} has no yaml in configs/{room}"
+
+
+@pytest.mark.parametrize("option", [p for p in OPTIONS if p.parent.name in ROOMS], ids=lambda p: f"{p.parent.name}={p.stem}")
+def test_every_keyword_of_a_part_stands_in_its_yaml(option: Path) -> None:
+    with search_path(None) as search:
+        values = compose_values([*words_for(option), *must_be_given(option)], search).values
+    group = option.parent.name
+    node = values["modality"][view_for(option.stem)[0]]["encoder"] if group == "encoder" else values[group]
+    node = node[option.stem] if group in LIST_GROUPS else node
+    keywords = keywords_of(node["_target_"])
+    assert keywords is not None
+    assert keywords - SUPPLIED <= set(node)
+    module, _, name = node["_target_"].rpartition(".")
+    signature = inspect.signature(getattr(importlib.import_module(module), name))
+    defaults = [p.name for p in signature.parameters.values() if p.default is not p.empty]
+    assert not defaults, f"defaults of {name} stand in two places: {defaults}"
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_every_experiment_composes_and_keeps_its_leaves(experiment: Path) -> None:
+    with search_path(str(TOP / "experiments")) as search:
+        values = checked([f"experiments={experiment.parent.name}/{experiment.stem}"], search).values
+    said = yaml.safe_load(experiment.read_text())
+    for key, leaf in leaves(said):
+        if key.split(".")[0] in ("defaults", "hydra") or (isinstance(leaf, str) and "${" in leaf):
+            continue
+        assert _at(values, key) == leaf, f"{experiment.name} says {key}: {leaf}, the composed config says {_at(values, key)}"
+
+
+def leaves(node: object, at: str = "") -> list[tuple[str, object]]:
+    if isinstance(node, dict) and node:
+        return [pair for k, v in node.items() for pair in leaves(v, f"{at}.{k}" if at else str(k))]
+    return [(at, node)]
+
+
+def test_experiments_hold_no_code_and_all_have_their_papers() -> None:
+    for folder in sorted(p for p in (TOP / "experiments").iterdir() if p.is_dir()):
+        assert re.fullmatch(r"\d{3}_[a-z0-9_]+", folder.name)
+        assert not list(folder.glob("**/*.py"))
+        assert (folder / "README.md").is_file()
+        assert (folder / "results.csv").is_file()
+
+
+def test_a_misspelt_key_is_named_wherever_it_stands() -> None:
+    from equipoise.contract.errors import UserError
+
+    with search_path(None) as search, pytest.raises(UserError, match=r"learner\.max_epoch\b.*max_epochs"):
+        values = compose_values([], search).values
+        check_config({**values, "learner": {**values["learner"], "max_epoch": 3}}, values)
+
+
+def test_no_file_has_an_empty_name_or_grows_beyond_reading() -> None:
+    for path in SRC.rglob("*.py"):
+        assert not re.search(r"util|helper|common|manager|misc", path.stem), path
+        assert len(path.read_text().splitlines()) <= 400, f"{path} is too long to be one idea"
+
+
+def test_help_is_light_and_knows_neither_torch_nor_hydra() -> None:
+    done = subprocess.run([sys.executable, "-X", "importtime", "-m", "equipoise", "--help"], capture_output=True, text=True, check=True, cwd=TOP)
+    assert not re.search(r"\b(torch|hydra|omegaconf|numpy|polars)\b", done.stderr)
+    for verb in ("run", "init", "cohort", "train", "predict", "evaluate", "doctor"):
+        assert f"\n  {verb} " in done.stdout
