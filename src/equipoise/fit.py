@@ -40,7 +40,9 @@ class SplitFit:
     notes: dict[str, Any]
 
 
-def fit_split(config: Mapping[str, Any], cohort: Cohort, split: Split, rows: np.ndarray, folder: Path, *, repeat: int, fold: int, loggers: list[Any]) -> SplitFit:
+def fit_split(
+    config: Mapping[str, Any], cohort: Cohort, split: Split, rows: np.ndarray, folder: Path, *, repeat: int, fold: int, loggers: list[Any]
+) -> SplitFit:
     """Fits everything on one split and predicts its evaluated rows.
 
     Args:
@@ -126,7 +128,15 @@ def _scenarios(config: Mapping[str, Any], questions: tuple[Question, ...]) -> di
 
 
 def _compared(
-    config: Mapping[str, Any], comparator: Comparator, cohort: Cohort, split: Split, rows: np.ndarray, question: Question, scenarios: dict[str, frozenset[str]], repeat: int, fold: int
+    config: Mapping[str, Any],
+    comparator: Comparator,
+    cohort: Cohort,
+    split: Split,
+    rows: np.ndarray,
+    question: Question,
+    scenarios: dict[str, frozenset[str]],
+    repeat: int,
+    fold: int,
 ) -> list[pl.DataFrame]:
     """Fits one comparator on train and select rows (it tunes itself inside them), recalibrates it as the model is, and predicts."""
     from equipoise.calibration import Calibration
@@ -144,7 +154,18 @@ def _compared(
         forecast = comparator.predict(cohort, rows, hidden)
         risk = calibration.apply(forecast.risk) if calibration is not None else forecast.risk
         tables.append(
-            prediction_table(question, cohort, rows, model=comparator.name, scenario=scenario, repeat=repeat, fold=fold, risk_raw=forecast.risk, risk=risk, total=forecast.total)
+            prediction_table(
+                question,
+                cohort,
+                rows,
+                model=comparator.name,
+                scenario=scenario,
+                repeat=repeat,
+                fold=fold,
+                risk_raw=forecast.risk,
+                risk=risk,
+                total=forecast.total,
+            )
         )
     return tables
 

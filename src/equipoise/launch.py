@@ -10,8 +10,8 @@ from typing import Any
 
 from equipoise.config.check import check_config
 from equipoise.config.compose import ROOT, Composed, compose_values, expand, plain, search_path
-from equipoise.places import configs_dir, find_data
 from equipoise.contract.errors import UserError
+from equipoise.places import configs_dir, find_data
 
 
 def checked(overrides: Sequence[str], search: Sequence[str]) -> Composed:
@@ -52,10 +52,10 @@ def launch(verb: str, overrides: Sequence[str], *, multirun: bool, experiments: 
 
             print(OmegaConf.to_yaml(OmegaConf.create(composed.values)))
             return 0
-        from equipoise import run
-
         if multirun:
             return _sweep(verb, overrides, search, Path(composed.values["run_dir"]).resolve())
+        from equipoise import run
+
         run.run_verb(verb, composed.values, Path(composed.values["run_dir"]).resolve(), command=_command(verb, overrides))
         return 0
 
@@ -66,12 +66,12 @@ def _sweep(verb: str, overrides: Sequence[str], search: Sequence[str], home: Pat
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import DictConfig
 
-    from equipoise import run
+    from equipoise import sweep
 
     def job(config: DictConfig) -> float | None:
         now = HydraConfig.get()
         words = list(now.overrides.task)
-        return run.run_job(verb, plain(config), Path(now.runtime.output_dir).resolve(), command=_command(verb, words), overrides=words)
+        return sweep.run_job(verb, plain(config), Path(now.runtime.output_dir).resolve(), command=_command(verb, words), overrides=words)
 
     argv, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     # hydra.main reads the words from sys.argv and, without this, turns an exception into sys.exit. The date in the folder's name is settled once.
@@ -82,7 +82,7 @@ def _sweep(verb: str, overrides: Sequence[str], search: Sequence[str], home: Pat
     finally:
         sys.argv = argv
         os.environ.pop("HYDRA_FULL_ERROR") if full is None else os.environ.update(HYDRA_FULL_ERROR=full)
-    return run.end_sweep(home)
+    return sweep.end_sweep(home)
 
 
 def quoted(value: object) -> str:

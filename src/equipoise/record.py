@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from equipoise import __version__
-from equipoise.places import checkout_dir
 from equipoise.contract.errors import UserError
+from equipoise.places import checkout_dir
 
 log = logging.getLogger("equipoise")
 

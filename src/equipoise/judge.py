@@ -1,0 +1,111 @@
+"""From predictions to results and their page: the seal, the trial, the report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from equipoise.cohort.frozen import Cohort
+from equipoise.cohort.seal import open_held_out
+from equipoise.record import config_hash, write_json
+from equipoise.report import write_report
+from equipoise.trial.evaluate import evaluate
+from equipoise.trial.protocol import protocol_of
+
+log = logging.getLogger("equipoise.judge")
+
+
+def cohort_facts(cohort: Cohort) -> dict[str, Any]:
+    kept = ("hash", "sources", "flow", "roles", "counts", "n_rows", "n_subjects")
+    evidences = {e: cohort.kind_of(e) for e in cohort.evidences}
+    role = cohort.rows["role"].fill_null("to predict").to_numpy()
+    presence = {e: {str(r): float(cohort.present_in(e)[role == r].mean()) for r in np.unique(role)} for e in cohort.evidences}
+    units = {name: t["unit"] for name, t in cohort.manifest["targets"].items()}
+    return {k: cohort.manifest[k] for k in kept} | {
+        "evidences": evidences,
+        "presence": presence,
+        "units": units,
+        "n_sites": int(cohort.rows["site"].n_unique()),
+    }
+
+
+def predictions_hash(table: pl.DataFrame) -> str:
+    """Hash of what was predicted, in row order, without outcomes."""
+    kept = table.select("model", "task", "scenario", "repeat", "fold", "subject_id", "target", "risk", "lo", "hi")
+    return hashlib.sha256(kept.write_csv().encode()).hexdigest()[:16]
+
+
+def open_seal(config: Mapping[str, Any], cohort: Cohort, table: pl.DataFrame, role: str) -> int | None:
+    """Records the opening of held-out rows; a sweep opens nothing, cross-validation has no seal."""
+    if role != "held_out":
+        return None
+    ledger = Path(config["paths"]["ledger"]).expanduser().resolve()
+    return open_held_out(
+        ledger,
+        cohort_hash=cohort.hash,
+        protocol_hash=protocol_of(config["trial"]).hash,
+        config_hash=config_hash(config),
+        predictions_hash=predictions_hash(table),
+    )
+
+
+def judge(config: Mapping[str, Any], folder: Path, manifest: dict[str, Any], table: pl.DataFrame, notes: dict[str, Any], opening: int | None) -> dict[str, Any]:
+    protocol = protocol_of(config["trial"])
+    made: dict[str, dict[str, Any]] = {}
+    for question in notes["questions"]:
+        log.info("evaluating %s on %s rows", question["task"], notes["role"])
+        made[question["task"]] = evaluate(
+            table.filter(pl.col("task") == question["task"]),
+            protocol,
+            kind=question["kind"],
+            task=question["task"],
+            required=notes["required"],
+            role=notes["role"],
+            opening=opening,
+            classes=tuple(question["classes"]),
+            unit=notes["cohort"]["units"].get(question["target"], ""),
+            target=question["target"],
+        )
+    first, *others = made
+    results = made[first] | ({"tasks": {name: made[name] for name in others}} if others else {})
+    write_json(folder / "results.json", results)
+    write_report(folder, json.loads((folder / "results.json").read_text()), _context(config, folder, manifest, notes, opening))
+    log.info("%s", results.get("verdict_detail", {}).get("sentence", ""))
+    return results
+
+
+def _context(config: Mapping[str, Any], folder: Path, manifest: dict[str, Any], notes: dict[str, Any], opening: int | None) -> dict[str, Any]:
+    kept = ("command", "started", "seconds", "versions", "commit", "config_hash", "config_yaml")
+    context = {k: manifest.get(k) for k in kept}
+    return context | {
+        "name": config["name"],
+        "device": config["trainer"].get("accelerator"),
+        "seeds": [int(config["seed"]) + i for i in range(int(config["members"]))],
+        "members": int(config["members"]),
+        "n_parameters": max((t.get("n_parameters") or 0 for t in notes["training"]), default=None),
+        "cohort": notes["cohort"],
+        "presence": notes["cohort"]["presence"],
+        "opening": opening,
+        "benchmark_note": config["remark"],
+        "not_run": notes["not_run"],
+        "comparator_notes": notes["comparators"],
+        "training": notes["training"],
+        "reader_notes": notes["prediction"].get("reader_notes", {}),
+        "interval": notes["prediction"].get("interval"),
+        "tuned": notes["tuned"],
+    }
+
+
+def log_results(loggers: list[Any], results: Mapping[str, Any]) -> None:
+    """Endpoints to the loggers: aggregates only."""
+    role = str(results.get("role", "held_out"))
+    metrics = {f"{role}/{name}": e["value"] for name, e in results.get("endpoints", {}).items() if e.get("value") is not None}
+    for logger in loggers:
+        logger.log_metrics(metrics)

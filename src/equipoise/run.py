@@ -1,0 +1,197 @@
+"""The verbs' work, in order. Cross-validation is a plain loop here."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from equipoise import __version__
+from equipoise.cohort.build import build_cohort
+from equipoise.cohort.frozen import Cohort
+from equipoise.cohort.roles import Split, check_disjoint, check_events, fold_split, folds_of
+from equipoise.contract.errors import UserError
+from equipoise.contract.make import make
+from equipoise.fit import SplitFit, fit_split, train_ensemble
+from equipoise.judge import cohort_facts, judge, log_results, open_seal, predictions_hash
+from equipoise.learner.loggers import logging_to
+from equipoise.record import commit, config_hash, print_config, recording, save_config, speak, write_json
+
+log = logging.getLogger("equipoise.run")
+
+
+def run_verb(verb: str, config: dict[str, Any], folder: Path, *, command: str, sweep: bool = False) -> dict[str, Any]:
+    """Does a verb's work in a run folder.
+
+    Args:
+        verb: cohort, train, predict, evaluate or run.
+        config: the resolved, checked config.
+        folder: the run folder; a run of the same config that was broken off goes on.
+        command: the command line, for the record.
+        sweep: a job of a sweep: held-out rows stay sealed, select rows are evaluated.
+
+    Returns:
+        results.json's content for `run` and `evaluate`, else {}.
+    """
+    speak()
+    work: Callable[..., dict[str, Any]] = {"cohort": _cohort, "train": _train, "predict": _predict, "evaluate": _evaluate, "run": _run}[verb]
+    _refuse_early(verb, config, folder)
+    if verb == "evaluate":
+        return work(config, folder, {}, sweep)
+    print_config(config)
+    if verb == "cohort":
+        return work(config, folder, {}, sweep)
+    text = save_config(config, folder)
+    with recording(folder, command) as manifest:
+        manifest |= {"config_hash": config_hash(config), "name": config["name"], "config_yaml": text}
+        _first_lines(config)
+        return work(config, folder, manifest, sweep)
+
+
+def _refuse_early(verb: str, config: Mapping[str, Any], folder: Path) -> None:
+    """Mistakes that can be seen before anything is written."""
+    if verb == "predict":
+        if not config["model"]:
+            raise UserError("`equipoise predict` needs a model", mend="give model=RUN, the folder of a finished run or training")
+        if not (Path(config["model"]) / "ensemble.pt").is_file():
+            raise UserError(
+                f"There is no model in {config['model']}", expected="a run folder with ensemble.pt", mend="train first: equipoise train run_dir=..."
+            )
+    if verb == "evaluate" and not config["predictions"] and not (folder / "predictions.parquet").is_file():
+        raise UserError(f"There are no predictions in {folder}", mend="give run_dir=RUN of a finished run, or predictions=FILE")
+
+
+def _first_lines(config: Mapping[str, Any]) -> None:
+    from equipoise.learner.device import device_name
+
+    log.info(
+        "equipoise %s%s, config %s, seed %s, %s",
+        __version__,
+        f" ({c})" if (c := commit()) else "",
+        config_hash(config),
+        config["seed"],
+        device_name(config["trainer"]),
+    )
+
+
+def open_source(config: Mapping[str, Any]) -> Cohort:
+    """Builds or opens the config's cohort."""
+    paths = {k: Path(config["paths"][k]).expanduser().resolve() for k in ("cohorts", "truth")}
+    return build_cohort(make(config["cohort"]), paths["cohorts"], truth_dir=paths["truth"])
+
+
+def _cohort(config: dict[str, Any], folder: Path, manifest: dict[str, Any], sweep: bool) -> dict[str, Any]:
+    cohort = open_source(config)
+    for line in cohort.manifest["flow"]:
+        log.info("%-60s %8d rows %8d subjects", line["step"], line["n_rows"], line["n_subjects"])
+    for evidence in cohort.evidences:
+        log.info("evidence %-12s %-10s present in %5.1f %% of rows", evidence, cohort.kind_of(evidence), 100 * cohort.present_in(evidence).mean())
+    print(f"cohort: {cohort.folder}")
+    return {}
+
+
+def _train(config: dict[str, Any], folder: Path, manifest: dict[str, Any], sweep: bool) -> dict[str, Any]:
+    cohort = open_source(config)
+    split = Split.of(cohort)
+    _check_split(config, cohort, split)
+    with logging_to(config, folder) as loggers:
+        train_ensemble(config, cohort, split, folder, loggers)
+    print(f"model: {folder / 'ensemble.pt'}")
+    return {}
+
+
+def _predict(config: dict[str, Any], folder: Path, manifest: dict[str, Any], sweep: bool) -> dict[str, Any]:
+    from equipoise.predict import Ensemble, write_predictions
+
+    ensemble = Ensemble.load(Path(config["model"]) / "ensemble.pt")
+    cohort = open_source(config)
+    made = ensemble.predict(cohort, np.arange(cohort.size), draws=int(config["learner"]["predict_draws"]))
+    for view, notes in made.manifest.get("reader_notes", {}).items():
+        for what, count in notes.items():
+            if count:
+                log.warning("%s: %s: %s", view, what.replace("_", " "), count)
+    abstained = made.table["abstain_reason"].is_not_null().sum()
+    log.info("predicted %d rows, %d of them without any evidence (abstained)", cohort.size, abstained)
+    print(f"predictions: {write_predictions(folder, made)}")
+    return {}
+
+
+def _run(config: dict[str, Any], folder: Path, manifest: dict[str, Any], sweep: bool) -> dict[str, Any]:
+    cohort = open_source(config)
+    manifest |= {"cohort_hash": cohort.hash}
+    log.info("cohort %s: %d rows of %d subjects", cohort.hash, cohort.size, cohort.manifest["n_subjects"])
+    with logging_to(config, folder) as loggers:
+        fits = _fit_all(config, cohort, folder, loggers, sweep)
+        table = pl.concat([f.table for f in fits], how="diagonal_relaxed")
+        part = folder / ".predictions.parquet.part"
+        table.write_parquet(part)
+        part.replace(folder / "predictions.parquet")
+        notes = fits[0].notes | {"training": [t for f in fits for t in f.notes["training"]], "tuned": [f.notes["tuned"] for f in fits if f.notes["tuned"]]}
+        role = "select" if sweep else "cross-validation" if config["validation"]["folds"] else "held_out"
+        write_json(folder / "notes.json", notes | {"role": role, "cohort": cohort_facts(cohort)})
+        opening = open_seal(config, cohort, table, role)
+        manifest |= {"opening": opening, "role": role, "predictions_hash": predictions_hash(table)}
+        results = judge(config, folder, manifest, table, notes | {"role": role, "cohort": cohort_facts(cohort)}, opening)
+        log_results(loggers, results)
+    print(f"report: {folder / 'report.html'}")
+    return results
+
+
+def _fit_all(config: dict[str, Any], cohort: Cohort, folder: Path, loggers: list[Any], sweep: bool) -> list[SplitFit]:
+    """One fit for a fixed split; one a fold for a cross-validation, each in its own folder."""
+    validation = config["validation"]
+    if not validation["folds"]:
+        split = Split.of(cohort)
+        _check_split(config, cohort, split)
+        return [fit_split(config, cohort, split, split.select if sweep else split.held_out, folder, repeat=0, fold=0, loggers=loggers)]
+    fits = []
+    for repeat in validation["repeats"]:
+        for fold in folds_of(cohort, repeat) or _no_repeat(cohort, repeat):
+            split = fold_split(
+                cohort, repeat, fold, select_share=validation["select_share"], calibrate_share=validation["calibrate_share"], seed=int(config["seed"])
+            )
+            _check_split(config, cohort, split)
+            log.info("repeat %d, fold %d: %s", repeat, fold, split.sizes())
+            rows = split.select if sweep else split.held_out
+            fits.append(fit_split(config, cohort, split, rows, folder / f"fold_{repeat}_{fold}", repeat=repeat, fold=fold, loggers=loggers))
+    return fits
+
+
+def _no_repeat(cohort: Cohort, repeat: int) -> list[int]:
+    known = sorted(cohort.folds["repeat"].unique().to_list()) if cohort.folds is not None else []
+    raise UserError(
+        f"The cohort has no folds of repeat {repeat}", expected=f"one of {known}" if known else "a cohort with folds", mend="correct validation.repeats"
+    )
+
+
+def _check_split(config: Mapping[str, Any], cohort: Cohort, split: Split) -> None:
+    check_disjoint(cohort.rows["cluster"].to_numpy(), split)
+    if split.train.size == 0:
+        raise UserError("The cohort has no train rows", found=f"roles {split.sizes()}", mend="give the cohort roles, or a share for train")
+    for node in config["task"].values():
+        target = cohort.target(node["target"])
+        check_events(
+            target,
+            split,
+            min_train=int(config["validation"]["min_events_train"]),
+            min_held_out=int(config["validation"]["min_events_held_out"]),
+            of=f"target {node['target']!r}",
+        )
+
+
+def _evaluate(config: dict[str, Any], folder: Path, manifest: dict[str, Any], sweep: bool) -> dict[str, Any]:
+    """Evaluates a run's predictions again, or a table that Equipoise did not make."""
+    if config["predictions"]:
+        from equipoise.foreign import evaluate_foreign
+
+        return evaluate_foreign(config, folder)
+    notes = json.loads((folder / "notes.json").read_text())
+    there = json.loads((folder / "manifest.json").read_text())
+    results = judge(config, folder, there, pl.read_parquet(folder / "predictions.parquet"), notes, there.get("opening"))
+    print(f"report: {folder / 'report.html'}")
+    return results
