@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from equipoise.contract.tensors import Draws
 
+OUTPUT_GAIN = 0.1
+"""Output weights start at N(0, (OUTPUT_GAIN)^2 / d_in): predictions start near the base rate, and gradients still reach what lies before."""
+
 
 class Head(nn.Module, ABC):
     """Maps a row's vector to K distribution parameters, with uncertainty about its own weights.
@@ -20,6 +23,8 @@ class Head(nn.Module, ABC):
     """
 
     spectral_norm: ClassVar[bool] = False
+    train_draws: int = 1
+    """Draws in a training step; a head with a posterior sets its own."""
 
     @abstractmethod
     def forward(self, z: Tensor, *, n_draws: int, seed: int) -> Draws:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor, nn
 
 from equipoise.cohort.draft import TargetTable
+from equipoise.contract.errors import UserError
 from equipoise.contract.question import Question, TargetKind
 from equipoise.contract.tensors import Draws, Target
+
+
+Form = Literal["entropy", "variance"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class Answer:
     labels: tuple[str, ...]
     mean: Tensor
     variance: Tensor
-    form: tuple[Literal["entropy", "variance"], ...]
+    form: tuple[Form, ...]
     exclusive: bool = False
 
 
@@ -106,6 +112,81 @@ class Task(nn.Module, ABC):
         return None
 
 
-def observed_share(outcome: np.ndarray) -> float:
-    """Share of outcomes that are not NaN."""
-    return float(np.mean(~np.isnan(outcome))) if outcome.size else 0.0
+def observed_rows(train: TargetTable, target: str, kinds: tuple[str, ...]) -> pl.DataFrame:
+    """The train rows whose outcome is observed.
+
+    Args:
+        train: the train rows' outcomes.
+        target: the target's name, for the error.
+        kinds: the kinds of outcome that the task can read.
+
+    Raises:
+        UserError: the outcome is of another kind, or none is observed.
+    """
+    if train.kind not in kinds:
+        raise UserError(
+            f"Target {target!r} is of kind {train.kind!r}", expected=" or ".join(map(repr, kinds)), mend="choose the task that fits it, or another target"
+        )
+    rows = train.table.filter(pl.col("observed"))
+    if rows.is_empty():
+        raise UserError(
+            f"Target {target!r} has no observed outcome in the train rows",
+            expected="at least one",
+            found=f"0 of {train.table.height} rows",
+            mend="check the labels' file and the roles, or choose another target",
+        )
+    return rows
+
+
+def refuse_one_class(target: str, counts: dict[str, int]) -> None:
+    """Raises UserError, with the counts, where fewer than two classes occur in the train rows."""
+    if sum(n > 0 for n in counts.values()) < 2:
+        raise UserError(
+            f"Target {target!r} has one class only in the train rows",
+            expected="at least two",
+            found=", ".join(f"{name}: {n}" for name, n in counts.items()),
+            mend="take more rows into the train role, or choose a target that varies",
+        )
+
+
+def refuse_unsupported(target: str, inside: Tensor, observed: Tensor, expected: str) -> None:
+    """Raises UserError where an observed outcome is outside the likelihood's support.
+
+    Args:
+        target: the target's name.
+        inside: bool (B,), whether each outcome is supported.
+        observed: bool (B,).
+        expected: the support, in words.
+    """
+    n_outside = int((~inside & observed).sum())
+    if n_outside:
+        raise UserError(
+            f"Target {target!r} has outcomes that its task cannot have",
+            expected=expected,
+            found=f"{n_outside} rows with others",
+            mend="correct the labels' file",
+        )
+
+
+def standard_scale(target: str, outcome: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
+    """Weighted mean and standard deviation of a continuous outcome's observed train rows.
+
+    Raises:
+        UserError: an outcome is not finite, or they do not vary.
+    """
+    refuse_unsupported(target, torch.tensor(np.isfinite(outcome)), torch.tensor(True), "a finite number")
+    mean = float(np.average(outcome, weights=weight))
+    sd = float(np.sqrt(np.average((outcome - mean) ** 2, weights=weight)))
+    if np.ptp(outcome) == 0:
+        raise UserError(
+            f"Target {target!r} does not vary in the train rows",
+            expected="at least two different values",
+            found=f"one value in {outcome.size} rows",
+            mend="take more rows into the train role, or choose another target",
+        )
+    return mean, sd
+
+
+def normal_nll(y: Tensor, mean: Tensor, log_sigma: Tensor) -> Tensor:
+    """-log N(y; mean, exp(log_sigma)^2), nats; arguments broadcast."""
+    return 0.5 * ((y - mean) * torch.exp(-log_sigma)).square() + log_sigma + 0.5 * math.log(2 * math.pi)
