@@ -14,7 +14,12 @@ class Calibration(ABC):
     """Maps raw risks to recalibrated ones; fitted on calibrate rows, for Equipoise and every comparator alike.
 
     ``risk_raw`` is (n, L) in the question's label order: probabilities, or predicted means of a continuous outcome.
+
+    Attributes:
+        note: what the report should say about the fit, "" nothing; kept in the state.
     """
+
+    note: str = ""
 
     @abstractmethod
     def fit(self, question: Question, risk_raw: np.ndarray, outcome: np.ndarray, observed: np.ndarray) -> None:

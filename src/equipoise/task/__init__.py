@@ -17,7 +17,6 @@ from equipoise.contract.errors import UserError
 from equipoise.contract.question import Question, TargetKind
 from equipoise.contract.tensors import Draws, Target
 
-
 Form = Literal["entropy", "variance"]
 
 

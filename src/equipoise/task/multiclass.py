@@ -62,8 +62,8 @@ class MulticlassTask(Task):
 
     def answer(self, draws: Draws) -> Answer:
         p = torch.softmax(draws.value.double(), -1)
-        form: tuple[Form, ...] = ("entropy",) * self.n_params
-        return Answer(labels=self.classes, mean=p, variance=p * (1 - p), form=form, exclusive=True)
+        form: list[Form] = ["entropy"] * self.n_params
+        return Answer(labels=self.classes, mean=p, variance=p * (1 - p), form=tuple(form), exclusive=True)
 
     def question(self, name: str, evidences: tuple[str, ...]) -> Question:
         return Question(task=name, target=self.target, kind="multiclass", evidences=evidences, classes=self.classes)

@@ -92,8 +92,8 @@ class TimeToEventTask(Task):
 
     def answer(self, draws: Draws) -> Answer:
         risk = self.cumulative_incidence(draws)
-        form: tuple[Form, ...] = ("entropy",) * risk.shape[-1]
-        return Answer(labels=tuple(map(horizon_label, self.horizons_days)), mean=risk, variance=risk * (1 - risk), form=form)
+        form: list[Form] = ["entropy"] * risk.shape[-1]
+        return Answer(labels=tuple(map(horizon_label, self.horizons_days)), mean=risk, variance=risk * (1 - risk), form=tuple(form))
 
     def cumulative_incidence(self, draws: Draws) -> Tensor:
         """Cumulative incidence of cause 1 at every horizon, f64 (S, B, H)."""
