@@ -1,0 +1,142 @@
+"""The view of hard genotype calls, kept packed until the encoder."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import numpy as np
+import polars as pl
+import torch
+
+from equipoise.cohort.draft import GenotypeStore, TargetTable
+from equipoise.cohort.frozen import Cohort
+from equipoise.contract.errors import UserError
+from equipoise.contract.tensors import Genotypes, GenotypesSpec
+from equipoise.modality import Reader, View
+from equipoise.modality.association import association, outcome_scores
+from equipoise.modality.calls import MISSING, SWAPPED, allele_counts, blocks, pack
+from equipoise.modality.variants import COLUMNS, Match, match_variants
+from equipoise.modality.vector import rows_there
+
+
+@final
+class Genotype(View):
+    """Variants of the train rows: mean and standard deviation of the counted allele's copies, optionally screened.
+
+    Args:
+        evidence: a genotypes evidence of the cohort.
+        min_maf: least minor allele frequency in the train rows, in [0, 0.5).
+        screen: keep this many variants, those with the strongest marginal association with the first task's outcome in the train rows
+            (see `association`); None keeps all. In cross-validation this happens inside the fold.
+    """
+
+    part = Genotypes
+
+    def __init__(self, *, evidence: str, min_maf: float, screen: int | None) -> None:
+        super().__init__(evidence=evidence)
+        self._min_maf, self._screen = min_maf, screen
+        self._variants = pl.DataFrame()
+        self._spec: GenotypesSpec
+
+    def fit(self, cohort: Cohort, rows: np.ndarray, outcome: TargetTable | None = None) -> None:
+        store = genotype_store(cohort, self.evidence)
+        rows = rows[cohort.present_in(self.evidence)[rows] & (store.index[rows] >= 0)]
+        if not rows.size:
+            raise UserError(f"No train row has evidence {self.evidence!r}", mend="leave the view out, or choose other roles")
+        counts = allele_counts(store.packed, store.index[rows], store.variants.height)
+        kept = np.flatnonzero(counts.maf >= self._min_maf)
+        if not kept.size:
+            raise UserError(f"No variant of evidence {self.evidence!r} has a minor allele frequency of {self._min_maf}", mend="lower the view's min_maf")
+        if self._screen is not None and self._screen < kept.size:
+            if outcome is None:
+                raise UserError(f"The view of {self.evidence!r} screens variants, and there is no outcome", mend="set the view's screen to null")
+            score, place = outcome_scores(outcome, rows)
+            strength = association(store.packed, store.index[rows[place]], counts, score)[kept]
+            # Ties are broken by place, so the choice does not depend on the sorting algorithm.
+            kept = np.sort(kept[np.argsort(-strength, kind="stable")[: self._screen]])
+        self._variants = store.variants.select(COLUMNS)[kept]
+        self._spec = GenotypesSpec(kept.size, counts.mean[kept].astype(np.float32), counts.sd[kept].astype(np.float32))
+
+    @property
+    def spec(self) -> GenotypesSpec:
+        return self._spec
+
+    def open(self, cohort: Cohort) -> GenotypesReader:
+        store = genotype_store(cohort, self.evidence)
+        return GenotypesReader(store=store, present=cohort.present_in(self.evidence), match=match_variants(self._variants, store.variants))
+
+    def state(self) -> dict[str, Any]:
+        # One long string a column: a list of a million strings would take seconds to load.
+        text = {c: "\n".join(self._variants[c].cast(pl.String).fill_null("")) for c in COLUMNS}
+        return {"variants": text, "mean": torch.from_numpy(np.array(self._spec.mean)), "sd": torch.from_numpy(np.array(self._spec.sd))}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        columns = {c: pl.Series(state["variants"][c].split("\n"), dtype=pl.String) for c in COLUMNS}
+        self._variants = pl.DataFrame(columns).with_columns(pl.col("position").cast(pl.Int64))
+        self._spec = GenotypesSpec(self._variants.height, state["mean"].numpy(), state["sd"].numpy())
+
+
+@final
+class GenotypesReader(Reader):
+    """Gathers packed calls of a batch of rows.
+
+    Args:
+        store: the cohort's calls.
+        present: bool (n,).
+        match: where the fitted variants stand in the store; a missing one is a missing call.
+    """
+
+    def __init__(self, *, store: GenotypeStore, present: np.ndarray, match: Match) -> None:
+        self.present = np.array(present, bool)
+        there = match.place >= 0
+        self.notes: dict[str, Any] = {
+            "missing_variants": int(np.sum(~there)),
+            "flipped_variants": int(np.sum(there & match.swapped)),
+            "opposite_strand_variants": int(np.sum(there & match.opposite)),
+        }
+        self._n_variants = match.place.size
+        self._line = np.array(store.index)
+        self.notes["present_without_calls"] = int(np.sum(self.present & (self._line < 0)))
+        self._packed = store.packed
+        if not _as_stored(match, store):
+            # Chosen, reordered or turned variants are packed anew, once, for the people whom rows name.
+            used, line = np.unique(self._line, return_inverse=True)
+            self._packed = _repacked(store, match, used[used >= 0])
+            self._line = np.where(self._line < 0, -1, line - np.count_nonzero(used < 0))
+
+    def __call__(self, rows: np.ndarray, keep: np.ndarray | None = None) -> Genotypes:
+        place = rows_there(self.present, rows, keep)
+        line = self._line[rows[place]]
+        packed = np.array(self._packed[np.maximum(line, 0)]) if self._packed.shape[0] else np.zeros((line.size, self._packed.shape[1]), np.uint8)
+        packed[line < 0] = 0b01010101  # four missing calls
+        return Genotypes(rows=torch.from_numpy(place), size=len(rows), packed=torch.from_numpy(packed), n_variants=self._n_variants)
+
+
+def genotype_store(cohort: Cohort, evidence: str) -> GenotypeStore:
+    """The evidence's calls.
+
+    Raises:
+        UserError: there is no such evidence, or it does not hold genotypes.
+    """
+    store = cohort.store(evidence)
+    if not isinstance(store, GenotypeStore):
+        raise UserError(
+            f"Evidence {evidence!r} holds {cohort.kind_of(evidence)}", expected="an evidence that holds genotypes", mend="give this view another `evidence`"
+        )
+    return store
+
+
+def _as_stored(match: Match, store: GenotypeStore) -> bool:
+    return match.place.size == store.variants.height and not match.swapped.any() and bool((match.place == np.arange(match.place.size)).all())
+
+
+def _repacked(store: GenotypeStore, match: Match, line: np.ndarray) -> np.ndarray:
+    """u8 (lines, ceil(V/4)): the fitted variants in their order, counted as in the train rows."""
+    out = np.empty((line.size, -(-match.place.size // 4)), np.uint8)
+    missing = match.place < 0
+    for at, call in blocks(store.packed, line, store.variants.height):
+        chosen = call[:, np.maximum(match.place, 0)]
+        chosen = np.where(match.swapped, SWAPPED[chosen], chosen)
+        chosen[:, missing] = MISSING
+        out[at] = pack(chosen)
+    return out
