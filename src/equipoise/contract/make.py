@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -59,8 +60,13 @@ def make(node: Mapping[str, Any], **supplied: Any) -> Any:
 
     check_targets(node)
     try:
-        return instantiate(dict(node), _convert_="all", **supplied)
+        # A partial first: what Hydra merges into its own tree loses its type (a dataclass would arrive as a dict).
+        part = instantiate({**node, "_partial_": True}, _convert_="all")
+        inspect.signature(part).bind(**supplied)
     except InstantiationException as e:
         if isinstance(e.__cause__, UserError):
             raise e.__cause__ from None
         raise UserError(f"Cannot make {node.get('_target_')}", found=str(e).splitlines()[0], mend="compare the keys with the class's keywords") from e
+    except TypeError as e:
+        raise UserError(f"Cannot make {node.get('_target_')}", found=str(e), mend="compare the keys with the class's keywords") from e
+    return part(**supplied)
