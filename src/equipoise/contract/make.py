@@ -67,6 +67,6 @@ def make(node: Mapping[str, Any], **supplied: Any) -> Any:
         if isinstance(e.__cause__, UserError):
             raise e.__cause__ from None
         raise UserError(f"Cannot make {node.get('_target_')}", found=str(e).splitlines()[0], mend="compare the keys with the class's keywords") from e
-    except TypeError as e:
+    except (TypeError, ValueError) as e:
         raise UserError(f"Cannot make {node.get('_target_')}", found=str(e), mend="compare the keys with the class's keywords") from e
     return part(**supplied)
