@@ -116,7 +116,7 @@ class TimeToEventTask(Task):
 
     def _log_hazards(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """log(1 - h_j), (S, B, J), and log h_jc, (S, B, J, C)."""
-        logits = value.reshape(*value.shape[:-1], -1, self.n_causes)
+        logits = value.reshape(*value.shape[:-1], len(self.edges) - 1, self.n_causes)
         padded = torch.cat([torch.zeros_like(logits[..., :1]), logits], -1)
         log_p = torch.log_softmax(padded, -1)
         return log_p[..., 0], log_p[..., 1:]
