@@ -1,0 +1,5 @@
+"""Reports: results of a trial -> one self-contained HTML page, its figures and tables. No torch."""
+
+from equipoise.report.page import write_report
+
+__all__ = ["write_report"]

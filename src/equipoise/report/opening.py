@@ -1,0 +1,173 @@
+"""The first screen: title, question, verdict with the primary differences, the seal, and n at a glance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from equipoise.report.axes import house_style
+from equipoise.report.differences import difference_panel
+from equipoise.report.finding import Finding, triple
+from equipoise.report.forest import forest
+from equipoise.report.markup import Html, bullets, facts, join, paragraph, tag
+from equipoise.report.reading import dig, mapping
+from equipoise.report.text import NOT_ESTIMATED, count, estimate, finite, listed, p_shown, percent, sentence, sure, value_html
+from equipoise.report.vocabulary import VERDICTS, humane, lower
+
+
+def masthead(finding: Finding) -> Html:
+    """Title, question, and by which run."""
+    context = finding.context
+    line = [t for t in ("Equipoise trial report", context.get("name"), _day(context.get("started"))) if t]
+    return tag(
+        "header",
+        paragraph(*[join(" · " if i else "", t) for i, t in enumerate(line)], kind="running"),
+        tag("h1", title(finding)),
+        paragraph(question(finding), kind="question"),
+    )
+
+
+def further(finding: Finding) -> Html:
+    """Title and question of a network's second, third, ... task."""
+    return join(tag("h1", title(finding), class_="further"), paragraph(question(finding), kind="question"))
+
+
+def _day(started: object) -> str:
+    return str(started)[:10] if started else ""
+
+
+def title(finding: Finding) -> str:
+    """What was studied, in a few words."""
+    return {"time_to_event": f"Time to {finding.target}", "treatment_effect": f"Effect of treatment on {finding.target}"}.get(
+        finding.kind, f"Prediction of {finding.target}"
+    )
+
+
+def question(finding: Finding) -> str:
+    """The question in one sentence."""
+    rivals = [c for c in finding.comparators if finding.required(c)] or finding.comparators
+    than = f" better than {listed(rivals, 'and than')}" if rivals else ""
+    what = {
+        "multiclass": f"the class of {finding.target}",
+        "time_to_event": f"the risk of {finding.target} over time",
+        "treatment_effect": f"for whom treatment changes {finding.target}",
+    }.get(finding.kind, finding.target)
+    if finding.tuning:
+        return f"How well does this setting of {finding.model_name} predict {what} in the rows kept for choosing settings?"
+    n = finite(dig(finding.results, "n", "rows"))
+    rows = f"{count(n)} rows" if n is not None else "rows"
+    return f"Does {finding.model_name} predict {what}{than} in {rows} on which none of them was fitted?"
+
+
+def verdict(finding: Finding) -> Html:
+    """The verdict: label, sentence, the primary difference against each required comparator. All labels look alike: none is a failure."""
+    if finding.tuning:
+        said = "These rows chose epochs or settings, so the numbers below are optimistic. They rank settings; they support no statement about performance."
+        return _box(finding, "Tuning", "Tuning metrics, no claim", said)
+    detail = mapping(finding.results, "verdict_detail")
+    label = str(finding.results.get("verdict") or "not evaluable")
+    eyebrow = "Verdict · exploratory" if finding.exploratory else "Verdict"
+    said = detail.get("sentence") or f"No verdict was written for {finding.target}."
+    return join(
+        _box(finding, eyebrow, VERDICTS.get(label, humane(label)), sentence(said), _primary_lines(finding)),
+        _primary_figure(finding),
+        _details(finding),
+    )
+
+
+def _box(finding: Finding, eyebrow: str, label: str, said: str, *parts: object) -> Html:
+    lines = (tag("p", eyebrow, class_="eyebrow"), tag("p", label, class_="label"), paragraph(said, kind="said"))
+    return tag("section", *lines, *parts, class_="verdict", id=f"{finding.anchor}verdict")
+
+
+def _against(finding: Finding) -> list[str]:
+    named = [str(c) for c in dig(finding.results, "verdict_detail", "against") or ()]
+    return named or [c for c in finding.comparators if finding.required(c)]
+
+
+def _primary_lines(finding: Finding) -> Html | str:
+    """One line a required comparator: the difference with its interval, the size at which a reader on a phone sees it."""
+    key, against = finding.primary, _against(finding)
+    if key is None or not against:
+        return paragraph("No required comparator stood beside the model.", kind="note") if not against else ""
+    entries = {c: mapping(finding.results, "comparisons", c, key) for c in against}
+    digits = finding.digits(key, [triple(e, "difference") for e in entries.values()], signed=True)
+    rows = []
+    for comparator, entry in entries.items():
+        difference, lo, hi = triple(entry, "difference")
+        shown = estimate(difference, lo, hi, digits, sign=True)
+        p = f", {p_shown(entry['p'])}" if finite(entry.get("p")) is not None else ""
+        rows.append((join("against ", tag("b", comparator)), join(value_html(difference, shown), p)))
+    metric = finding.metric(key)
+    unit = f" ({metric.unit})" if metric.unit else ""
+    aim = f"; {metric.aim}" if metric.aim else ""
+    head = f"Primary endpoint: {lower(metric.label)}{unit}{aim}. Difference, {finding.model_name} minus comparator ({finding.level_in_words} interval):"
+    return join(paragraph(head, kind="primary"), facts(rows, "differences"))
+
+
+def _primary_figure(finding: Finding) -> Html | str:
+    if finding.primary is None:
+        return ""
+    panel = difference_panel(finding, finding.primary, _against(finding) or finding.comparators)
+    if panel is None:
+        return ""
+    with house_style():
+        drawn, _ = forest([panel])
+    caption = f"Primary endpoint: {finding.model_name} minus each required comparator in {finding.n_in_words}, with {finding.level_in_words} interval. "
+    caption += _method(finding)
+    return finding.figure(caption, drawn, "primary", "Forest plot of the primary differences", wide=True)
+
+
+def _method(finding: Finding) -> str:
+    methods = {str(mapping(finding.results, "comparisons", c, finding.primary or "").get("method") or "") for c in _against(finding)} - {""}
+    dotted = " The dotted line is the margin of non-inferiority." if finite(dig(finding.results, "verdict_detail", "margin")) else ""
+    return (f"Paired intervals: {listed(sorted(methods))}." if methods else "") + dotted
+
+
+def _details(finding: Finding) -> Html:
+    """Reasons, the smallest gain that could have been shown, net benefit, margin."""
+    detail = mapping(finding.results, "verdict_detail")
+    reasons = detail.get("reasons")
+    lines: list[Any] = [sentence(r) for r in (reasons.values() if isinstance(reasons, dict) else reasons or ())]
+    parts: list[Any] = [bullets(lines)] if lines else []
+    more = [(name, sure(detail[key])) for key, name in _MORE.items() if detail.get(key) not in (None, {}, [])]
+    return join(*parts, facts(more) if more else "")
+
+
+_MORE = {
+    "smallest_demonstrable_gain": "Smallest gain that these data could have shown",
+    "net_benefit": "Net benefit at the declared threshold",
+    "margin": "Margin of non-inferiority",
+}
+
+
+def seal(finding: Finding) -> Html:
+    """How often these rows have been opened, and what else weakens the claim."""
+    opening = finite(finding.opening)
+    if finding.tuning:
+        first = "Select rows have no seal; the held-out rows were not opened."
+    elif finding.crossed:
+        first = "Cross-validation has no seal: every row is held out once per repeat, and nothing stops a second look."
+    elif opening is None:
+        first = "The seal was not recorded for these rows."
+    elif opening <= 1:
+        first = "Opening 1 of these rows: they were sealed until this report."
+    else:
+        first = f"Opening {opening:.0f} of these rows: what was seen before may have shaped this model, so the verdict is exploratory."
+    rest = [finding.context.get("ledger_note"), finding.context.get("benchmark_note")]
+    return paragraph(tag("b", "Seal. "), join(first, *[join(" ", sentence(r)) for r in rest if r]), kind="seal")
+
+
+def glance(finding: Finding) -> Html:
+    """n at a glance."""
+    n = mapping(finding.results, "n")
+    pairs: list[tuple[object, object]] = [("rows", count(n.get("rows")))]
+    if finite(n.get("clusters")) is not None:
+        pairs.append(("clusters", count(n["clusters"])))
+    if finite(n.get("events")) is not None:
+        prevalence = finite(finding.results.get("prevalence"))
+        pairs.append(("events", join(count(n["events"]), tag("small", f" {percent(prevalence)}") if prevalence is not None else "")))
+    for key, name in (("folds", "folds"), ("repeats", "repeats"), ("abstained", "abstained"), ("outcome_missing", "outcome missing")):
+        if finite(n.get(key)) is not None and not (key in ("folds", "repeats") and not finding.crossed):
+            pairs.append((name, count(n[key])))
+    pairs.append(("comparators", str(len(finding.comparators))))
+    return facts([(k, v if v != NOT_ESTIMATED else sure(None)) for k, v in pairs], "glance")

@@ -1,0 +1,110 @@
+"""Composes the page: sections in the order in which a trial is read, each on its own, so that a finished run always gets its page."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from equipoise.report import certainty, cohort, curves, differences, endpoints, limits, making, opening, tables
+from equipoise.report.finding import Finding
+from equipoise.report.markup import Html, Numbering, join, paragraph, tag
+from equipoise.report.reading import mapping
+
+log = logging.getLogger(__name__)
+
+
+def write_report(folder: Path, results: Mapping[str, Any], context: Mapping[str, Any]) -> Path:
+    """Writes the report and its tables; each file appears whole or not at all.
+
+    Args:
+        folder: the run folder; made where it is missing.
+        results: as in results.json. A missing key or a null is printed as not estimated.
+        context: of the run: command, versions, cohort manifest, training and so on; every key may be missing.
+
+    Returns:
+        The path of ``report.html``. Beside it lie ``tables/endpoints.csv`` and ``tables/comparisons.csv``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tables").mkdir(exist_ok=True)
+    _write(folder / "tables" / "endpoints.csv", tables.endpoints_csv(results))
+    _write(folder / "tables" / "comparisons.csv", tables.comparisons_csv(results))
+    at = folder / "report.html"
+    _write(at, page(results, context))
+    return at
+
+
+def _write(at: Path, text: str) -> None:
+    part = at.with_name(f".{at.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, at)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def page(results: Mapping[str, Any], context: Mapping[str, Any]) -> str:
+    """The whole page as one HTML document without scripts or outside references; the same input gives the same bytes."""
+    numbering = Numbering()
+    first = Finding(results, context, numbering)
+    further = [own for own in mapping(results, "tasks").values() if isinstance(own, Mapping)]
+    others = [Finding(own, context, numbering, f"q{i}-") for i, own in enumerate(further, start=2)]
+    body = [_safely("Title", lambda: opening.masthead(first)), *_question(first)]
+    for other in others:
+        body.append(_safely("Title", partial(opening.further, other)))
+        body += _question(other)
+    body += [
+        _safely("Missing data", lambda: cohort.presence(context, numbering)),
+        _safely("Cohort", lambda: cohort.cohort(context, numbering)),
+        _safely("Training", lambda: making.training(context, numbering)),
+        *[_safely("Comparators", partial(making.comparators, f)) for f in (first, *others)],
+        _safely("What the fitted views did not know", lambda: making.reader_notes(context)),
+        *[_safely("Limitations", partial(limits.limitations, f)) for f in (first, *others)],
+        _safely("Reproducibility", lambda: making.reproducibility(first)),
+        _footer(context),
+    ]
+    style = (files("equipoise.report") / "style.css").read_text(encoding="utf-8")
+    head = join(
+        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
+        tag("title", f"{opening.title(first)}: Equipoise trial report"),
+        tag("style", Html(style)),
+    )
+    return f'<!doctype html>\n<html lang="en">\n{tag("head", head)}\n<body>\n{tag("main", join(*body, by=Html(chr(10))))}\n</body>\n</html>\n'
+
+
+def _question(finding: Finding) -> list[Html]:
+    """The sections of one question, from the verdict to what each evidence is worth."""
+    steps: dict[str, Callable[[Finding], Html]] = {
+        "Verdict": opening.verdict,
+        "Seal": opening.seal,
+        "Rows": opening.glance,
+        "Performance": endpoints.endpoints,
+        "Paired differences": differences.differences,
+        "Figures": curves.curves,
+        "Uncertainty of the predictions": certainty.certainty,
+        "What each evidence is worth": certainty.worth,
+    }
+    return [_safely(name, partial(make, finding)) for name, make in steps.items()]
+
+
+def _safely(name: str, make: Callable[[], Html]) -> Html:
+    """A section, or in its place a word that it could not be made: one odd number must not cost a finished run its page."""
+    try:
+        return make()
+    except Exception as e:
+        log.warning("report: section %r could not be made (%s)", name, type(e).__name__, exc_info=True)
+        said = f"Not estimated: this section could not be made from the results ({type(e).__name__})."
+        return tag("section", tag("h2", name), paragraph(said, kind="missing"))
+
+
+def _footer(context: Mapping[str, Any]) -> Html:
+    version = mapping(context, "versions").get("equipoise")
+    return tag(
+        "footer",
+        f"Made by Equipoise{f' {version}' if version else ''}. A research report, not a medical device: no decision about a patient may rest on it. "
+        "Every number on this page stands in results.json beside it, and in tables/ as CSV.",
+    )

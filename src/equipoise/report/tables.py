@@ -1,0 +1,63 @@
+"""The page's numbers as CSV, one line an estimate, at full precision."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from equipoise.report.reading import mapping
+
+ENDPOINTS = ("task", "model", "scenario", "metric", "value", "lo", "hi", "better", "method", "note")
+COMPARISONS = ("task", "comparator", "required", "metric", "difference", "lo", "hi", "p", "better", "method", "note")
+
+
+def endpoints_csv(results: Mapping[str, Any]) -> str:
+    """Every endpoint of every model and scenario of all tasks; an empty field is not estimated."""
+    lines: list[dict[str, Any]] = []
+    for task, own in _tasks(results):
+        model = own.get("model") or "equipoise"
+        groups = [(model, "all", mapping(own, "endpoints"))]
+        groups += [(c, "all", mapping(own, "comparators", c, "endpoints")) for c in mapping(own, "comparators")]
+        groups += [(model, s, mapping(own, "scenarios", s, "endpoints")) for s in mapping(own, "scenarios")]
+        for name, scenario, table in groups:
+            lines += [{"task": task, "model": name, "scenario": scenario, "metric": k, **_entry(e)} for k, e in table.items()]
+    return _csv(ENDPOINTS, lines)
+
+
+def comparisons_csv(results: Mapping[str, Any]) -> str:
+    """Every paired difference, model minus comparator, of all tasks."""
+    lines: list[dict[str, Any]] = []
+    for task, own in _tasks(results):
+        for comparator, table in mapping(own, "comparisons").items():
+            required = mapping(own, "comparators", comparator).get("required")
+            lines += [{"task": task, "comparator": comparator, "required": required, "metric": k, **_entry(e)} for k, e in mapping(table).items()]
+    return _csv(COMPARISONS, lines)
+
+
+def _tasks(results: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    yield str(results.get("task") or ""), results
+    for name, own in mapping(results, "tasks").items():
+        if isinstance(own, Mapping):
+            yield str(name), own
+
+
+def _entry(entry: Any) -> Mapping[str, Any]:
+    return entry if isinstance(entry, Mapping) else {"value": entry}
+
+
+def _csv(names: Sequence[str], lines: Sequence[Mapping[str, Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, names, extrasaction="ignore", restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: _field(v) for k, v in line.items()} for line in lines)
+    return out.getvalue()
+
+
+def _field(value: Any) -> str:
+    if value is None:
+        return ""
+    text = repr(value) if isinstance(value, float) else str(value)
+    # A spreadsheet runs what begins like a formula; a name must not.
+    return "'" + text if isinstance(value, str) and text[:1] in "=+-@\t\r" else text

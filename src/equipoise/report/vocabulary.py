@@ -1,0 +1,161 @@
+"""What the page calls things: metrics, kinds of question, roles, verdicts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+DISCRIMINATION, CALIBRATION, OVERALL, UTILITY, DISTRIBUTION, OTHER = (
+    "Discrimination",
+    "Calibration",
+    "Overall performance",
+    "Clinical utility",
+    "Distribution of predictions",
+    "Other endpoints",
+)
+GROUPS = (DISCRIMINATION, CALIBRATION, OVERALL, UTILITY, DISTRIBUTION, OTHER)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is printed.
+
+    Args:
+        key: its name in results.json.
+        label: its name on the page.
+        group: the heading that it stands under.
+        digits: decimals, at least; None for a quantity in the outcome's unit, whose decimals follow its size.
+        better: "higher", "lower", "zero", "one", or "" where there is no better.
+        unit: of the value.
+    """
+
+    key: str
+    label: str
+    group: str = OTHER
+    digits: int | None = 3
+    better: str = ""
+    unit: str = ""
+
+    @property
+    def aim(self) -> str:
+        """In words, which way is better."""
+        return {"higher": "higher is better", "lower": "lower is better", "zero": "0 is ideal", "one": "1 is ideal"}.get(self.better, "")
+
+    @property
+    def directed(self) -> bool:
+        """Whether a difference has a sign that favours one side."""
+        return self.better in ("higher", "lower")
+
+
+_KNOWN = {
+    m.key: m
+    for m in (
+        Metric("auroc", "AUROC", DISCRIMINATION, 3, "higher"),
+        Metric("auprc", "AUPRC", DISCRIMINATION, 3, "higher"),
+        Metric("c_index", "C-index", DISCRIMINATION, 3, "higher"),
+        Metric("accuracy", "Accuracy", DISCRIMINATION, 3, "higher"),
+        Metric("balanced_accuracy", "Balanced accuracy", DISCRIMINATION, 3, "higher"),
+        Metric("pearson_r", "Pearson r", DISCRIMINATION, 3, "higher"),
+        Metric("spearman_r", "Spearman r", DISCRIMINATION, 3, "higher"),
+        Metric("calibration_slope", "Calibration slope", CALIBRATION, 2, "one"),
+        Metric("calibration_in_the_large", "Calibration in the large", CALIBRATION, 2, "zero"),
+        Metric("calibration_intercept", "Calibration intercept", CALIBRATION, 2, "zero"),
+        Metric("observed_expected", "Observed / expected", CALIBRATION, 2, "one"),
+        Metric("o_e", "Observed / expected", CALIBRATION, 2, "one"),
+        Metric("ici", "Integrated calibration index", CALIBRATION, 3, "lower"),
+        Metric("ece", "Expected calibration error", CALIBRATION, 3, "lower"),
+        Metric("log_score", "Log score", OVERALL, 3, "lower", "nats"),
+        Metric("brier", "Brier score", OVERALL, 3, "lower"),
+        Metric("scaled_brier", "Scaled Brier score", OVERALL, 3, "higher"),
+        Metric("r2", "R\N{SUPERSCRIPT TWO}", OVERALL, 3, "higher"),
+        Metric("rmse", "RMSE", OVERALL, None, "lower"),
+        Metric("mae", "MAE", OVERALL, None, "lower"),
+        Metric("crps", "CRPS", OVERALL, None, "lower"),
+        Metric("net_benefit", "Net benefit", UTILITY, 3, "higher"),
+        Metric("standardized_net_benefit", "Standardised net benefit", UTILITY, 3, "higher"),
+        Metric("discrimination_slope", "Difference of mean risk, event minus no event", DISTRIBUTION, 3, "higher"),
+        Metric("risk_mean", "Mean predicted risk", DISTRIBUTION, 3),
+        Metric("risk_sd", "SD of predicted risk", DISTRIBUTION, 3),
+    )
+}
+_IN_OUTCOME_UNIT = ("rmse", "mae", "crps", "bias")
+
+
+def metric(key: str, entry: Mapping[str, Any] | None = None, unit: str = "") -> Metric:
+    """The metric called ``key``, known or not.
+
+    Args:
+        key: ``name`` or ``name@place``, e.g. ``brier@h=365`` or ``net_benefit@0.1``.
+        entry: its line in results.json, whose "better" and "unit" win.
+        unit: the outcome's unit, for metrics in it.
+
+    >>> metric("brier@h=365").label
+    'Brier score at 365 days'
+    """
+    name, place = split_place(key)
+    known = _KNOWN.get(name) or Metric(name, humane(name))
+    entry = entry or {}
+    own_unit = entry.get("unit") or (unit if name in _IN_OUTCOME_UNIT else known.unit)
+    better = entry.get("better") or known.better
+    return Metric(key, known.label + place, known.group, known.digits, str(better), str(own_unit or ""))
+
+
+def split_place(key: str) -> tuple[str, str]:
+    """The metric's name, and in words the horizon, threshold or class that it is for."""
+    found = re.fullmatch(r"([^@:\[]+?)(?:@|:|_at_(?=\d)|\[)(.+?)\]?", key)
+    if not found:
+        return key, ""
+    name, place = found.groups()
+    horizon = re.fullmatch(r"h=([\d.]+)", place)
+    if horizon:
+        return name, f" at {horizon.group(1)} days"
+    return name, f" at {place}" if re.fullmatch(r"[\d.]+%?", place) else f", {place}"
+
+
+def humane(key: str) -> str:
+    """A key as words: underscores become spaces, the first letter a capital."""
+    words = str(key).replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
+
+
+def lower(label: str) -> str:
+    """A label within a sentence: its first letter small, unless it is an acronym.
+
+    >>> lower("Log score"), lower("AUROC")
+    ('log score', 'AUROC')
+    """
+    return label[:1].lower() + label[1:] if label[1:2].islower() else label
+
+
+ROLES = {
+    "train": ("Train", "weights and transforms"),
+    "select": ("Select", "early stopping, choice of settings"),
+    "calibrate": ("Calibrate", "recalibration, intervals"),
+    "held_out": ("Held out", "this report only"),
+}
+
+VERDICTS = {
+    "demonstrated gain": "Demonstrated gain",
+    "non-inferior": "Non-inferior",
+    "no demonstrated gain": "No demonstrated gain",
+    "demonstrated loss": "Demonstrated loss",
+    "not evaluable": "Not evaluable",
+}
+
+
+def model_label(name: object) -> str:
+    """A model's name on the page; our own with its capital."""
+    return "Equipoise" if name == "equipoise" else str(name)
+
+
+def scenario_label(name: object) -> str:
+    """A scenario in words.
+
+    >>> scenario_label("masked:genotype")
+    'genotype hidden'
+    """
+    kind, _, what = str(name).partition(":")
+    what = what.replace("_", " ")
+    return {"masked": f"{what} hidden", "refit": f"refitted on {what}", "placebo": f"{what} permuted"}.get(kind, str(name)) if what else str(name)
