@@ -1,0 +1,162 @@
+"""The best possible risk for every subset of evidences: the outcome's probability given what is observed, by integrating over the state.
+
+Given z = (z1, z2, z3) the evidences are independent, and so are outcome and evidences but for the site, which clinical evidence tells:
+
+    P(y | E) = sum_s int pi_s(z) p(z1 | G or not) p(answers | z2) p(z2) p(biomarkers | z) p(record | z) p(presence | .) a(z3, s) dz / (the same without pi)
+
+with a(z3, s) the joint density of z3 and site given the clinical content, or given ancestry (genome known, clinical not), or marginally. Sums run
+over a regular lattice, whose error for smooth densities falls like exp(-2 pi^2 (sd / step)^2); the lattice moved by half a step along every axis errs
+with the opposite sign, so the mean of the two is the result and half their difference the reported error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+
+from equipoise.cohort.generator.biomarkers import biomarker_log_likelihood
+from equipoise.cohort.generator.dials import EVIDENCES
+from equipoise.cohort.generator.ehr import RecordLikelihood
+from equipoise.cohort.generator.lifestyle import lifestyle_log_likelihood
+from equipoise.cohort.generator.morbidity import Morbidity
+from equipoise.cohort.generator.outcome import severity_probability
+from equipoise.cohort.generator.presence import pattern_probability, presence_probability
+from equipoise.cohort.generator.state import density_z1
+from equipoise.cohort.generator.treatment import biomarker_reduction, untreated_mean_given_liability
+from equipoise.cohort.generator.world import World, future_mean, modifier_level
+
+STEP = 0.5
+_REACH = 4.5
+_CHUNK = 256
+EXTRA = ("mu0", "reduction_by_biomarker", "severity_0", "severity_1", "severity_2", "future")
+"""What else is averaged over the state, given all evidences."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """Best predictions.
+
+    Args:
+        risk: f64 (n, subsets), in the order asked for.
+        extra: f64 (n, len(EXTRA)), given all evidences.
+    """
+
+    risk: np.ndarray
+    extra: np.ndarray
+
+
+def best_predictions(world: World, subsets: tuple[tuple[str, ...], ...], *, step: float = STEP) -> tuple[Best, Best]:
+    """Best predictions and their numerical errors.
+
+    Args:
+        world: a world.
+        subsets: of evidences; a row uses those of them that it has. Which evidences a row has is always known.
+        step: of the lattice, in standard deviations of the prior.
+
+    Returns:
+        The predictions, and half the differences between the two lattices in absolute value.
+    """
+    first, second = (_on_lattice(world, subsets, step, moved) for moved in (False, True))
+    mean = Best(0.5 * (first.risk + second.risk), 0.5 * (first.extra + second.extra))
+    return mean, Best(0.5 * np.abs(first.risk - second.risk), 0.5 * np.abs(first.extra - second.extra))
+
+
+def _on_lattice(world: World, subsets: tuple[tuple[str, ...], ...], step: float, moved: bool) -> Best:
+    lattice = _Lattice(world, step, moved)
+    risk, extra = np.empty((world.size, len(subsets))), np.empty((world.size, len(EXTRA)))
+    for begin in range(0, world.size, _CHUNK):
+        rows = np.arange(begin, min(begin + _CHUNK, world.size))
+        for content, means in lattice.averages(rows, subsets):
+            risk[rows, subsets.index(content)] = means[:, 0]
+            if set(content) == set(EVIDENCES):
+                extra[rows] = means[:, 1:]
+    return Best(risk, extra)
+
+
+class _Lattice:
+    """Densities and likelihoods on one lattice; points are ordered (z3, z1, z2), z2 fastest."""
+
+    def __init__(self, world: World, step: float, moved: bool) -> None:
+        self.world, dials = world, world.dials
+        reach = np.ceil(_REACH / step) * step
+        self.axis = np.arange(-reach, reach + step / 2, step) + (step / 2 if moved else 0.0)
+        z3, z1, z2 = (a.ravel() for a in np.meshgrid(self.axis, self.axis, self.axis, indexing="ij"))
+        self.points = np.column_stack([z1, z2, z3])
+        self.record = RecordLikelihood(self.points, dials.ehr)
+        self.statistics = RecordLikelihood.statistics(world.record, world.size, dials.ehr)
+        self.morbidity = Morbidity(world, self.axis)
+        self.prior = norm.pdf(self.axis)
+        self.z1_unknown = density_z1(self.axis, world.genome.score, dials.state).mean(axis=0)
+        state_bound = dials.presence.by("mnar")
+        p = {e: presence_probability(e, dials.presence, np.zeros(1), np.zeros(1), self.axis) for e in state_bound}
+        self.presence_given_z3 = pattern_probability(world.present, state_bound, p)  # (n, len(axis)) or (n, 1)
+        self._outcomes()
+
+    def _outcomes(self) -> None:
+        dials, points = self.world.dials, self.points
+        liability = dials.outcome.liability(points)
+        risk = [dials.outcome.risk(liability, c, self.world.base) for c in self.world.constant]
+        level = modifier_level(points, dials.biomarker)
+        extra = [untreated_mean_given_liability(liability), biomarker_reduction(level, dials.treatment), *severity_probability(liability, dials.outcome).T]
+        extra.append(future_mean(points, dials.biomarker))
+        m = self.axis.size
+        self.functions = np.stack([np.ones_like(liability), *risk, *extra], axis=1).reshape(m, m * m, -1)
+        self.n_sites = len(risk)
+
+    def averages(self, rows: np.ndarray, subsets: tuple[tuple[str, ...], ...]) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
+        """For each subset the rows' posterior means of the risk, and given all evidences of the extras too: f64 (len(rows), 1 or 1 + extras)."""
+        dense = self._likelihoods(rows)
+        line = self._line_densities(rows)
+        wanted: dict[tuple[bool, ...], list[tuple[str, ...]]] = {}
+        for s in subsets:
+            wanted.setdefault(tuple(e in s for e in ("ehr", "biomarker", "genotype", "lifestyle")), []).append(s)
+        for (ehr, biomarker, genotype, lifestyle), contents in sorted(wanted.items()):
+            plane = (line["z1", genotype][:, :, None] * line["z2", lifestyle][:, None, :]).reshape(rows.size, 1, -1)
+            for name, used in (("ehr", ehr), ("biomarker", biomarker)):
+                if used:
+                    plane = plane * dense[name]
+            last = None if any(len(c) == len(EVIDENCES) for c in contents) else 1 + self.n_sites
+            functions = self.functions[:, :, :last]
+            if plane.shape[1] == 1:
+                sums = plane.reshape(rows.size, -1) @ functions
+            else:
+                sums = np.matmul(plane.transpose(1, 0, 2), functions)
+            for content in contents:
+                yield content, self._average(sums, rows, genotype, "clinical" in content)
+
+    def _average(self, sums: np.ndarray, rows: np.ndarray, genotype: bool, clinical: bool) -> np.ndarray:
+        weight = self.morbidity.density(rows, genotype=genotype, clinical=clinical) * self.presence_given_z3[rows][:, :, None]
+        total = weight.sum(axis=2)
+        norm_ = np.einsum("im,mi->i", total, sums[:, :, 0])
+        risk = np.einsum("ims,mis->i", weight, sums[:, :, 1 : 1 + self.n_sites]) / norm_
+        extra = np.einsum("im,mik->ik", total, sums[:, :, 1 + self.n_sites :]) / norm_[:, None]
+        return np.column_stack([risk, extra])
+
+    def _likelihoods(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Of record and biomarkers, scaled to at most 1; 1 where absent: f64 (len(rows), len(axis), len(axis)^2)."""
+        found = {
+            "ehr": self.record(self.statistics[rows]),
+            "biomarker": biomarker_log_likelihood(self.world.biomarkers, rows, self.points, self.world.dials.biomarker),
+        }
+        for name, log in found.items():
+            log[~self.world.has(name)[rows]] = 0.0
+            log -= log.max(axis=1, keepdims=True)
+            found[name] = np.exp(log, out=log).reshape(rows.size, self.axis.size, -1)
+        return found
+
+    def _line_densities(self, rows: np.ndarray) -> dict[tuple[str, bool], np.ndarray]:
+        """Of z1 and z2 without and with what genome and questionnaire say: f64 (len(rows), len(axis))."""
+        dials, world = self.world.dials, self.world
+        known = density_z1(self.axis, world.genome.score[rows], dials.state)
+        told = lifestyle_log_likelihood(world.lifestyle, rows, self.axis, dials.lifestyle)
+        told = np.exp(told - told.max(axis=1, keepdims=True)) * self.prior
+        no_genome, no_answer = np.broadcast_to(self.z1_unknown, known.shape), np.broadcast_to(self.prior, told.shape)
+        return {
+            ("z1", False): no_genome,
+            ("z1", True): np.where(world.has("genotype")[rows][:, None], known, no_genome),
+            ("z2", False): no_answer,
+            ("z2", True): np.where(world.has("lifestyle")[rows][:, None], told, no_answer),
+        }
