@@ -73,7 +73,7 @@ class Gru(Encoder):
         n_rows = part.rows.shape[0]
         total = x.new_zeros((n_rows, x.shape[1])).index_add(0, row[static], x[static])
         state = self.start(total + self.no_statics)
-        return state.reshape(n_rows, self.gru.num_layers, -1).transpose(0, 1).contiguous()
+        return state.reshape(n_rows, self.gru.num_layers, self.gru.hidden_size).transpose(0, 1).contiguous()
 
     def _bins(self, x: Tensor, row: Tensor, part: Events) -> tuple[Tensor, Tensor]:
         """Inputs f32 (bins of all rows, H + 2), oldest first, and their offsets i64 (P+1,)."""

@@ -40,7 +40,7 @@ class Linear(Encoder):
         self.bias = nn.Parameter(torch.zeros(d_model))
 
     def forward(self, part: Vector) -> Tokens:  # type: ignore[override]
-        h = self.bias + self.categories(part.category).reshape(part.value.shape[0], -1, self.bias.shape[0]).sum(1)
+        h = self.bias + self.categories(part.category).reshape(*part.category.shape, self.bias.shape[0]).sum(1)
         if self.value is not None:
             h = h + self.value(part.value.masked_fill(~part.observed, 0.0))
         if self.missing is not None:

@@ -10,3 +10,5 @@ from equipoise.modality.columns import Columns
 @final
 class Biomarker(Columns):
     """Measured molecules: numbers, mostly with a unit and a skew (see `Columns` for the keywords)."""
+
+    holds = "measured molecules"

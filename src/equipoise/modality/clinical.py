@@ -10,3 +10,5 @@ from equipoise.modality.columns import Columns
 @final
 class Clinical(Columns):
     """What a clinician records once: age, sex, body measures, scores; numbers and categories (see `Columns` for the keywords)."""
+
+    holds = "clinical findings"

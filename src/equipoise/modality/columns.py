@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, Literal
 
 import numpy as np
@@ -34,6 +35,11 @@ class Columns(View):
 
     part = Vector
 
+    @property
+    @abstractmethod
+    def holds(self) -> str:
+        """What the columns are, for messages."""
+
     def __init__(
         self,
         *,
@@ -61,7 +67,7 @@ class Columns(View):
         number_at, category_at = (self._chosen(columns) for columns in (store.numbers, store.categories))
         self._check_chosen(store)
         if not number_at and not category_at:
-            raise UserError(f"Evidence {self.evidence!r} has no columns", mend="leave the view out, or give the source columns")
+            raise UserError(f"Evidence {self.evidence!r} has no columns with {self.holds}", mend="leave the view out, or give the source columns")
         self._numbers = tuple(store.numbers[f] for f in number_at)
         number = np.asarray(store.number[rows][:, number_at], np.float64)
         number[~np.isfinite(number)] = np.nan

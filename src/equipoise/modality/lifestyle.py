@@ -10,3 +10,5 @@ from equipoise.modality.columns import Columns
 @final
 class Lifestyle(Columns):
     """What people do: questionnaires, wearables; numbers and categories (see `Columns` for the keywords)."""
+
+    holds = "habits and exposures"
