@@ -1,0 +1,159 @@
+"""``equipoise init``: looks at one flat table and writes a runnable experiment, the first thing anybody tries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from equipoise.contract.errors import UserError
+from equipoise.look import Look, look_at, read_flat
+from equipoise.record import write_json
+
+SHARES = {"train": 0.55, "select": 0.1, "calibrate": 0.1, "held_out": 0.25}
+MIN_CALIBRATE_EVENTS = 20
+"""With fewer expected events among the calibrate rows recalibration would add more noise than it removes."""
+_KINDS = {"risk": "binary", "multiclass": "multiclass", "regression": "continuous"}
+
+
+def init(table: str, *, outcome: str, id_column: str | None, out: str | None, overrides: Sequence[str]) -> Path:
+    """Writes ``NNN_name/`` with run.yaml, predict.yaml, README.md and an empty results.csv, and says how to run it.
+
+    Args:
+        table: a CSV or Parquet file, one line a person.
+        outcome: the column to predict.
+        id_column: the column of identifiers; None to guess, else lines are people.
+        out: the experiments folder, default ``./experiments``.
+        overrides: none are taken.
+
+    Returns:
+        The experiment's folder.
+
+    Raises:
+        UserError: a word is missing, or the table cannot be used (see `look.look_at`).
+    """
+    if not table:
+        raise UserError("`equipoise init` needs a table", mend="equipoise init my.csv --outcome died")
+    if not outcome:
+        raise UserError("`equipoise init` needs the column to predict", mend=f"equipoise init {table} --outcome COLUMN")
+    if overrides:
+        raise UserError(f"`equipoise init` takes no {overrides[0]}", mend="edit the run.yaml that it writes")
+    path = Path(table).expanduser().resolve()
+    seen = look_at(read_flat(path), outcome=outcome, id_column=id_column)
+    top = Path(out or "experiments").resolve()
+    name = f"{_next_number(top):03d}_{_slug(path.stem)}"
+    folder = top / name
+    folder.mkdir(parents=True)
+    (folder / "run.yaml").write_text(_run_yaml(name, path, seen), encoding="utf-8")
+    (folder / "predict.yaml").write_text(_predict_yaml(name, path, seen), encoding="utf-8")
+    (folder / "README.md").write_text(_readme(name, path, seen), encoding="utf-8")
+    (folder / "results.csv").write_text("date,commit,seed,metric,value,lo,hi\n", encoding="utf-8")
+    write_json(
+        folder / "looked.json", {"rows": seen.n_rows, "task": seen.task, "counts": seen.counts, "left_out": seen.left_out, "remarks": list(seen.remarks)}
+    )
+    _say(seen, name, top)
+    return folder
+
+
+def _next_number(top: Path) -> int:
+    numbers = [int(m[1]) for p in top.glob("*") if (m := re.match(r"(\d{3})_", p.name))] if top.is_dir() else []
+    return max(numbers, default=0) + 1
+
+
+def _slug(stem: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_") or "table"
+
+
+def _cohort(path: Path, seen: Look) -> dict[str, Any]:
+    """The cohort's overlay over configs/cohort/files.yaml."""
+    columns = [*seen.numbers, *seen.categories]
+    clinical = {"_target_": "equipoise.cohort.table.Table", "path": str(path), "id": seen.id_column, "columns": columns, "categories": list(seen.categories)}
+    target: dict[str, Any] = {"kind": _KINDS[seen.task], "column": seen.outcome}
+    if seen.task == "risk" and (positive := _positive(seen)) is not None:
+        target["positive"] = positive
+    return {
+        "evidence": {"clinical": clinical},
+        "labels": {"_target_": "equipoise.cohort.labels.TableLabels", "path": str(path), "id": seen.id_column, "targets": {"outcome": target}},
+        "roles": {"shares": SHARES, "stratum": "outcome" if seen.task != "regression" else None},
+    }
+
+
+def _positive(seen: Look) -> str | None:
+    """Which of two values is the event: 1 or a word for yes, else the rarer; None where the column holds 0 and 1."""
+    values = list(seen.counts)
+    if set(values) <= {"0", "1", "0.0", "1.0"}:
+        return None
+    yes = [v for v in values if v.lower() in ("yes", "true", "y", "t", "positive", "dead", "died", "case")]
+    return yes[0] if yes else min(seen.counts, key=lambda v: (seen.counts[v], v))
+
+
+def _run_yaml(name: str, path: Path, seen: Look) -> str:
+    events = min(seen.counts.values()) * SHARES["calibrate"] if seen.counts else seen.n_rows * SHARES["calibrate"]
+    calibration = "logistic" if events >= MIN_CALIBRATE_EVENTS else "none"
+    defaults = [
+        {"override /cohort": "files"},
+        {"override /modality": ["clinical"]},
+        {"override /task": [seen.task]},
+        {"override /head": "variational"},
+        {"override /calibration": calibration},
+        {"override /comparator": ["linear", "boosting"]},
+    ]
+    body: dict[str, Any] = {"defaults": defaults, "name": name, "cohort": _cohort(path, seen), "task": {seen.task: {"target": "outcome"}}}
+    return f"# @package _global_\n# {seen.outcome} from {len(seen.numbers) + len(seen.categories)} columns of {path.name}, {seen.n_rows} rows\n" + _yaml(body)
+
+
+def _predict_yaml(name: str, path: Path, seen: Look) -> str:
+    """The same evidence from another file, without outcomes."""
+    cohort = _cohort(path, seen)
+    cohort["evidence"]["clinical"]["path"] = "${new}"
+    cohort["labels"] = {"_target_": "equipoise.cohort.labels.Unlabelled", "path": "${new}", "id": seen.id_column}
+    cohort["roles"] = None
+    body = {"defaults": [{"override /cohort": "files"}], "name": f"{name}_predict", "new": "???", "cohort": cohort}
+    return f"# @package _global_\n# New people without outcomes: equipoise predict experiments={name}/predict model=RUN new=FILE\n" + _yaml(body)
+
+
+def _yaml(body: dict[str, Any]) -> str:
+    return yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=160)
+
+
+def _readme(name: str, path: Path, seen: Look) -> str:
+    counts = ", ".join(f"{k}: {v}" for k, v in seen.counts.items()) or "a quantity"
+    left = "\n".join(f"- {k}: {v}" for k, v in seen.left_out.items()) or "- nothing"
+    remarks = "\n".join(f"- {r}" for r in seen.remarks) or "- nothing"
+    columns = f"{len(seen.numbers)} numbers and {len(seen.categories)} categories of `{path.name}`"
+    return f"""# {name}
+Question: how well do {columns} predict `{seen.outcome}` ({counts}) in {seen.n_rows} rows,
+and does a neural net beat penalised regression and boosted trees?
+
+Prior expectation: on one flat table, no demonstrated gain over boosted trees.
+
+Run: `equipoise run experiments={name}/run`; new people: `equipoise predict experiments={name}/predict model=RUN new=FILE`.
+
+Left out of the inputs:
+{left}
+
+To look at before you believe a result:
+{remarks}
+- Is every column known at the time of the prediction? A column measured after it makes any model look good.
+- Are several lines of one person, family or ward? Then name `cohort.clusters`.
+"""
+
+
+def _say(seen: Look, name: str, top: Path) -> None:
+    print(
+        f"{seen.n_rows} rows; outcome {seen.outcome!r} is {_KINDS[seen.task]}"
+        + (f" ({', '.join(f'{k}: {v}' for k, v in seen.counts.items())})" if seen.counts else "")
+    )
+    print(
+        f"inputs: {len(seen.numbers)} numbers, {len(seen.categories)} categories; people are {'lines' if seen.id_column is None else 'named by ' + seen.id_column}"
+    )
+    for column, why in seen.left_out.items():
+        print(f"left out: {column}: {why}")
+    for remark in seen.remarks:
+        print(f"look at: {remark}")
+    where = "" if top == Path("experiments").resolve() else f" --experiments {top}"
+    print(f"experiment: {top / name}")
+    print(f"next: equipoise run experiments={name}/run{where}")
