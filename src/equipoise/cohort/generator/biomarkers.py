@@ -13,13 +13,13 @@ from equipoise.cohort.generator.measurement import below_log_likelihood, gaussia
 
 # name, unit, location, coefficient of variation, loadings on (z1, z2, z3), limited, factor to its other unit (0: it has none)
 _PANEL: tuple[tuple[str, str, float, float, tuple[float, float, float], bool, float], ...] = (
-    ("crp", "mg/L", 1.8, 0.8, (0.0, 0.35, 0.85), True, 0.0),
-    ("hba1c", "mmol/mol", 38.0, 0.12, (0.75, 0.2, 0.45), False, 0.0),
-    ("ldl", "mmol/L", 3.2, 0.25, (0.7, 0.3, 0.0), False, 38.67),
-    ("egfr", "mL/min/{1.73_m2}", 85.0, 0.18, (-0.15, 0.0, -0.75), False, 0.0),
-    ("troponin", "ng/L", 6.0, 0.6, (0.25, 0.0, 0.7), True, 0.0),
-    ("triglycerides", "mmol/L", 1.4, 0.3, (0.5, 0.55, 0.0), False, 88.57),
-    ("urate", "umol/L", 320.0, 0.2, (0.3, 0.35, 0.2), False, 0.0),
+    ("crp", "mg/L", 1.8, 0.8, (0.0, 0.2, 0.65), True, 0.0),
+    ("hba1c", "mmol/mol", 38.0, 0.12, (0.45, 0.1, 0.35), False, 0.0),
+    ("ldl", "mmol/L", 3.2, 0.25, (0.45, 0.2, 0.0), False, 38.67),
+    ("egfr", "mL/min/{1.73_m2}", 85.0, 0.18, (-0.15, 0.0, -0.55), False, 0.0),
+    ("troponin", "ng/L", 6.0, 0.6, (0.2, 0.0, 0.55), True, 0.0),
+    ("triglycerides", "mmol/L", 1.4, 0.3, (0.3, 0.35, 0.0), False, 88.57),
+    ("urate", "umol/L", 320.0, 0.2, (0.2, 0.2, 0.1), False, 0.0),
     ("sodium", "mmol/L", 140.0, 0.02, (0.0, 0.0, 0.0), False, 0.0),
 )
 NAMES: tuple[str, ...] = tuple(p[0] for p in _PANEL)
@@ -108,7 +108,7 @@ def draw_biomarkers(z: np.ndarray, seed: int, dials: BiomarkerDials) -> Biomarke
     """
     shape = (z.shape[0], len(_PANEL))
     offset = dials.batch * stream("laboratory offsets", seed).standard_normal((len(LABORATORIES), len(_PANEL)))
-    laboratory = stream("laboratories", seed).integers(0, len(LABORATORIES), shape[0])
+    laboratory = np.asarray(stream("laboratories", seed).integers(0, len(LABORATORIES), shape[0]))
     x = z[:, :3] @ dials.loading.T + offset[laboratory] + dials.sd * stream("biomarkers", seed).standard_normal(shape)
     observed = stream("biomarker items", seed).random(shape) >= dials.item_missing
     other = (stream("units", seed).random(shape) < dials.unit_mix) & (_FACTOR > 0)

@@ -23,8 +23,8 @@ DAY_US = 86_400_000_000
 def _codes() -> tuple[tuple[str, tuple[float, float, float], float], ...]:
     """(code, loadings on x, log weight): acquired, inherited and habit-bound diseases, and complaints that say nothing of the state."""
     acquired = [(f"DX//ACQUIRED_{i}", (0.0, 0.0, 0.9), -0.5 - 0.15 * i) for i in range(6)]
-    inherited = [(f"DX//INHERITED_{i}", (0.8, 0.0, 0.2), -1.2 - 0.2 * i) for i in range(3)]
-    habit = [(f"DX//HABIT_{i}", (0.0, 0.8, 0.2), -1.2 - 0.2 * i) for i in range(3)]
+    inherited = [(f"DX//INHERITED_{i}", (0.5, 0.0, 0.2), -1.2 - 0.2 * i) for i in range(3)]
+    habit = [(f"DX//HABIT_{i}", (0.0, 0.4, 0.2), -1.2 - 0.2 * i) for i in range(3)]
     complaint = [(f"DX//COMPLAINT_{i}", (0.0, 0.0, 0.0), 0.3 - 0.1 * i) for i in range(8)]
     return (*acquired, *inherited, *habit, *complaint)
 
@@ -34,8 +34,8 @@ _BETA = np.array([c[1] for c in _CODES])
 _ALPHA = np.array([c[2] for c in _CODES])
 # code, unit, location, scale, loadings on x
 _VALUES: tuple[tuple[str, str, float, float, tuple[float, float, float]], ...] = (
-    ("VITAL//SBP", "mm[Hg]", 130.0, 12.0, (0.15, 0.1, 0.45)),
-    ("VITAL//BMI", "kg/m2", 26.0, 3.5, (0.15, 0.4, 0.1)),
+    ("VITAL//SBP", "mm[Hg]", 130.0, 12.0, (0.1, 0.1, 0.45)),
+    ("VITAL//BMI", "kg/m2", 26.0, 3.5, (0.1, 0.25, 0.1)),
 )
 _SLOPE = np.array([v[4] for v in _VALUES])
 CODES: tuple[str, ...] = (*(c[0] for c in _CODES), *(v[0] for v in _VALUES))
@@ -223,7 +223,7 @@ class RecordLikelihood:
     def statistics(record: Record, n: int, dials: EhrDials) -> np.ndarray:
         """Sufficient statistics of everybody, f64 (n, F): counts by bin and code, check-ups by period, sums of values by period and kind, one."""
         diagnosis = record.code < N_DIAGNOSES
-        out = []
+        out: list[np.ndarray] = []
         bin_ = np.minimum((record.at_days / dials.window_days * BINS).astype(np.int64), BINS - 1)
         place = (record.person * BINS + bin_) * N_DIAGNOSES + record.code
         out.append(np.bincount(place[diagnosis], minlength=n * BINS * N_DIAGNOSES).reshape(n, -1))

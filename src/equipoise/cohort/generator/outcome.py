@@ -85,7 +85,8 @@ class OutcomeDials:
         shift = self.signal * self.calendar_shift
         if shift == 0.0:
             return expit(x)
-        return 0.5 * sum((w * expit(x + shift * t) for t, w in zip(_CALENDAR_NODES, _CALENDAR_WEIGHTS, strict=True)), np.zeros_like(x))
+        nodes = zip(_CALENDAR_NODES.tolist(), _CALENDAR_WEIGHTS.tolist(), strict=True)
+        return 0.5 * sum((w * expit(x + shift * t) for t, w in nodes), np.zeros_like(x))
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,8 @@ def draw_course(z: np.ndarray, constant: np.ndarray, calendar: np.ndarray, base:
     late = entering.random(n) < dials.delayed_entry
     entry = np.where(late, entering.random(n) * dials.max_entry_days, 0.0)
     probability = severity_probability(liability, dials)
-    severity = (stream("severity", seed).random(n)[:, None] > np.cumsum(probability, axis=1)[:, :-1]).sum(axis=1)
+    drawn: np.ndarray = stream("severity", seed).random(n)
+    severity = (drawn[:, None] > np.cumsum(probability, axis=1)[:, :-1]).sum(axis=1)
     return Course(risk, outcome, hazard, end, np.where(end == time, cause, 0), entry, end > entry, probability, severity)
 
 

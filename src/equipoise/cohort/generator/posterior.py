@@ -28,7 +28,7 @@ from equipoise.cohort.generator.state import density_z1
 from equipoise.cohort.generator.treatment import biomarker_reduction, untreated_mean_given_liability
 from equipoise.cohort.generator.world import World, future_mean, modifier_level
 
-STEP = 0.5
+STEP = 0.45
 _REACH = 4.5
 _CHUNK = 256
 EXTRA = ("mu0", "reduction_by_biomarker", "severity_0", "severity_1", "severity_2", "future")
@@ -120,10 +120,8 @@ class _Lattice:
                     plane = plane * dense[name]
             last = None if any(len(c) == len(EVIDENCES) for c in contents) else 1 + self.n_sites
             functions = self.functions[:, :, :last]
-            if plane.shape[1] == 1:
-                sums = plane.reshape(rows.size, -1) @ functions
-            else:
-                sums = np.matmul(plane.transpose(1, 0, 2), functions)
+            # A plane without record and biomarkers is the same at every z3.
+            sums = np.matmul(plane.transpose(1, 0, 2), functions)
             for content in contents:
                 yield content, self._average(sums, rows, genotype, "clinical" in content)
 

@@ -17,7 +17,7 @@ from equipoise.cohort.generator.outcome import Course, OutcomeDials, draw_course
 from equipoise.cohort.generator.people import People, PeopleDials, draw_people, site_probability
 from equipoise.cohort.generator.presence import PresenceDials, draw_presence, presence_probability
 from equipoise.cohort.generator.state import StateDials, draw_state
-from equipoise.cohort.generator.treatment import Trial, TreatmentDials, draw_trial, reduction
+from equipoise.cohort.generator.treatment import TreatmentDials, Trial, draw_trial, reduction
 
 _FUTURE_NOISE = 0.6  # of the future biomarker, on its standard scale
 
