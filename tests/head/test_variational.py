@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import copy
+import math
+
+import pyro
+import pytest
+import torch
+from pyro.infer import TraceMeanField_ELBO
+from torch.distributions import Normal, kl_divergence
+
+from equipoise.contract.counter import stream_seed
+from equipoise.contract.tensors import generator
+from equipoise.head.variational import VariationalHead
+
+
+def variational(d_in: int = 4, n_params: int = 2, layers: int = 0, *, init_scale: float = 0.05, prior_scale: float = 0.8) -> VariationalHead:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        bias = torch.linspace(-1, 1, n_params)
+        return VariationalHead(
+            d_in=d_in, n_params=n_params, bias=bias, layers=layers, prior_scale=prior_scale, bias_scale=3.0, init_scale=init_scale, train_draws=4
+        )
+
+
+def scattered(head: VariationalHead) -> VariationalHead:
+    """The same head with a posterior away from where it starts, another scale for every weight."""
+    with torch.no_grad():
+        for i, parameter in enumerate(head.parameters()):
+            parameter.add_(0.7 * torch.randn(parameter.shape, generator=generator(i)))
+    return head
+
+
+def test_kl_equals_torch_distributions_site_by_site() -> None:
+    head = scattered(variational(layers=1))
+    expected = torch.zeros(())
+    for layer, last in (("layers.0", False), ("layers.1", True)):
+        weight, bias = head.posterior(f"{layer}.weight"), head.posterior(f"{layer}.bias")
+        expected = expected + kl_divergence(Normal(*weight), Normal(0.0, 0.8 / math.sqrt(4))).sum()
+        expected = expected + kl_divergence(Normal(*bias), Normal(torch.linspace(-1, 1, 2) if last else torch.zeros(4), 3.0)).sum()
+    assert torch.allclose(head.kl(), expected, rtol=1e-6)
+
+
+def test_kl_equals_its_monte_carlo_estimate() -> None:
+    head = scattered(variational())
+    ratios = torch.zeros(20_000)
+    for i, (name, prior) in enumerate(head.model.priors()):
+        q = Normal(*(x.detach() for x in head.posterior(name)))
+        w = q.mean + q.stddev * torch.randn(20_000, *q.mean.shape, generator=generator(i))
+        ratios += (q.log_prob(w) - prior.base_dist.log_prob(w)).flatten(1).sum(1)
+    error = float(ratios.std() / math.sqrt(len(ratios)))
+    assert abs(float(ratios.mean() - head.kl().detach())) < 4 * error
+
+
+def test_kl_is_zero_where_the_posterior_is_the_prior() -> None:
+    head = variational()
+    for name, prior in head.model.priors():
+        loc, scale = head.guide.locs, head.guide.scales
+        *path, leaf = name.split(".")
+        for step in path:
+            loc, scale = getattr(loc, step), getattr(scale, step)
+        setattr(loc, leaf, prior.base_dist.mean.clone())
+        setattr(scale, leaf, prior.base_dist.stddev.clone())
+    assert float(head.kl().detach().abs()) < 1e-5
+
+
+@pytest.mark.reference
+def test_the_evidence_lower_bound_is_that_of_pyro() -> None:
+    head = scattered(variational(n_params=1))
+    z, y = torch.randn(30, 4, generator=generator(0)), torch.randn(30, generator=generator(1))
+
+    def model() -> None:
+        mean = head.model(z)[..., 0]
+        pyro.sample("y", pyro.distributions.Normal(mean, 1.0).to_event(1), obs=y)
+
+    pyro.set_rng_seed(0)
+    theirs = torch.tensor([TraceMeanField_ELBO().loss(model, lambda: head.guide(z)) for _ in range(600)])
+    nll = -Normal(head(z, n_draws=600, seed=0).value[..., 0], 1.0).log_prob(y).sum(1)
+    ours = (nll + head.kl()).detach()
+    error = math.sqrt(float(ours.var() + theirs.var()) / 600)
+    assert abs(float(ours.mean() - theirs.mean())) < 4 * error
+
+
+def test_draws_are_the_guides_normals_with_the_counted_noise() -> None:
+    head = scattered(variational())
+    z = torch.randn(5, 4, generator=generator(0))
+    value = head(z, n_draws=3, seed=11).value
+    for s in range(3):
+        stream = generator(stream_seed("draw", 11, s))
+        weight, bias = (loc + scale * torch.randn(loc.shape, generator=stream) for loc, scale in map(head.posterior, ("layers.0.weight", "layers.0.bias")))
+        assert torch.allclose(value[s], z @ weight.T + bias, atol=1e-5)
+
+
+def test_many_draws_have_the_guides_mean_and_spread() -> None:
+    head = scattered(variational())
+    loc, scale = (x.detach() for x in head.posterior("layers.0.weight"))
+    rows = torch.cat([torch.eye(4), torch.zeros(1, 4)])
+    value = head(rows, n_draws=6000, seed=0).value.detach()
+    weight = (value[:, :4] - value[:, 4:]).mT
+    assert torch.allclose(weight.mean(0), loc, atol=float(4 * scale.max() / math.sqrt(6000)))
+    assert torch.allclose(weight.std(0), scale, rtol=0.06)
+    assert Normal(0, 1).cdf((weight - loc) / scale).histc(10, 0, 1).div(weight.numel()).sub(0.1).abs().max() < 0.01
+
+
+def test_the_posterior_of_a_linear_gaussian_model_is_the_analytic_mean_field_one() -> None:
+    n, d, sigma = 120, 3, 0.8
+    mixing = torch.tensor([[1.0, 0.5, 0.0], [0.0, 1.0, -0.4], [0.0, 0.0, 1.0]])
+    z = torch.randn(n, d, generator=generator(1)) @ mixing + 0.2
+    y = z @ torch.tensor([1.0, -0.5, 0.3]) + 0.7 + sigma * torch.randn(n, generator=generator(2))
+    head = variational(d, 1)
+    steps = 600
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.05)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for step in range(steps):
+        optimizer.zero_grad()
+        mean = head(z, n_draws=16, seed=step).value[..., 0]
+        (((y - mean) ** 2).sum(1).mean() / (2 * sigma**2) + head.kl()).div(n).backward()
+        optimizer.step()
+        schedule.step()
+    x = torch.cat([z, torch.ones(n, 1)], 1).double()
+    prior_precision = torch.tensor([d / 0.8**2] * d + [1 / 3.0**2]).double()
+    precision = x.T @ x / sigma**2 + torch.diag(prior_precision)
+    prior_pull = prior_precision * torch.tensor([0.0] * d + [-1.0]).double()
+    expected = torch.linalg.solve(precision, x.T @ y.double() / sigma**2 + prior_pull)
+    found, spread = (torch.cat([w[0], b]).detach().double() for w, b in zip(*map(head.posterior, ("layers.0.weight", "layers.0.bias")), strict=True))
+    sd = precision.diagonal().rsqrt()
+    assert torch.allclose(found, expected, atol=float(0.1 * sd.min()))
+    assert torch.allclose(spread, sd, rtol=0.03)
+    # A factorised posterior is narrower than the marginal wherever weights are correlated; the test must be able to see that.
+    assert (precision.inverse().diagonal().sqrt() / sd).max() > 1.1
+
+
+def test_nothing_is_kept_in_the_global_parameter_store() -> None:
+    head = variational(layers=1)
+    (head(torch.randn(3, 4), n_draws=2, seed=0).value.sum() + head.kl()).backward()
+    assert pyro.settings.get("module_local_params")
+    assert not list(pyro.get_param_store().keys())
+
+
+def test_a_deep_copy_is_independent_and_equal() -> None:
+    head, z = variational(layers=1), torch.randn(3, 4)
+    twin = copy.deepcopy(head)
+    before = twin(z, n_draws=2, seed=0).value
+    assert torch.equal(before, head(z, n_draws=2, seed=0).value)
+    scattered(head)
+    assert torch.equal(before, twin(z, n_draws=2, seed=0).value)
+
+
+def test_the_posterior_starts_with_the_declared_scale() -> None:
+    head = variational(layers=1, init_scale=0.02)
+    for name, _ in head.model.priors():
+        assert torch.allclose(head.posterior(name)[1], torch.tensor(0.02), rtol=1e-4)

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from equipoise.contract.tensors import Draws, generator
+from equipoise.testing.discovery import options
+from equipoise.testing.head_laws import new_head
+from equipoise.testing.task_laws import new_task, sample_outcomes, target_of
+
+
+@pytest.mark.parametrize("task_option", sorted(options("task")))
+@pytest.mark.parametrize("head_option", sorted(options("head")))
+def test_every_head_takes_two_steps_on_every_task_and_answers(head_option: str, task_option: str) -> None:
+    z = torch.randn(200, 8, generator=generator(0))
+    task = new_task(options("task")[task_option])
+    outcomes = sample_outcomes(task.kind, n=200, seed=1, x=z[:, 0].double().numpy())
+    task.setup(outcomes)
+    target = target_of(outcomes)
+    head = new_head(options("head")[head_option], seed=0, d_in=8, bias=task.start())
+
+    def loss(seed: int) -> torch.Tensor:
+        nll = task.loss(head(z, n_draws=head.train_draws, seed=seed), target).mean()
+        return nll + (head.kl() + head.penalty() + task.penalty()) / len(z)
+
+    optimizer = torch.optim.Adam([*head.parameters(), *task.parameters()], lr=0.02)
+    before = float(loss(0).detach())
+    for _ in range(2):
+        optimizer.zero_grad()
+        loss(0).backward()
+        optimizer.step()
+    assert float(loss(0).detach()) < before
+    draws = head(z, n_draws=5, seed=3)
+    assert torch.isfinite(task.answer(Draws(draws.value.detach())).mean).all()
