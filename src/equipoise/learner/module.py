@@ -1,0 +1,142 @@
+"""The one LightningModule: a training step whose noise is a function of (seed, epoch, batch), and selection on select rows."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping
+from typing import Any, final
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from equipoise.contract.counter import stream_seed
+from equipoise.contract.errors import UserError
+from equipoise.contract.make import make
+from equipoise.contract.tensors import Batch
+from equipoise.learner.course import Course
+from equipoise.learner.monitor import Monitor
+from equipoise.learner.schedule import Schedule
+from equipoise.network import Network
+
+
+@final
+class Learner(pl.LightningModule):
+    """Trains a network by hand-written steps (Lightning's manual optimisation), so that a step is these lines and nothing else.
+
+    Args:
+        network: assembled.
+        course: where training is; changed in place.
+        optimizer: config node, ``_target_`` and its keywords without ``params``.
+        schedule: factor on the learning rate.
+        settings: the config's ``learner``.
+        n_train: train rows with an observed outcome.
+        n_batches: batches of an epoch.
+        seed: the member's.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        course: Course,
+        *,
+        optimizer: Mapping[str, Any],
+        schedule: Schedule,
+        settings: Mapping[str, Any],
+        n_train: int,
+        n_batches: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.network, self.course = network, course
+        self._optimizer_node, self._schedule, self._settings = dict(optimizer), schedule, dict(settings)
+        self._n_train, self._n_batches, self._seed = n_train, n_batches, seed
+        self._train_draws = int(settings["train_draws"] or network.head.train_draws)
+        self._monitor = Monitor(network, int(settings["select_draws"]), stream_seed("select", seed))
+        self.select: dict[str, float] = {}
+        self.restored: Mapping[str, Any] | None = None
+
+    def configure_optimizers(self) -> Optimizer:
+        optimizer = make_optimizer(self._optimizer_node, self.network)
+        if self.restored is not None:
+            optimizer.load_state_dict(dict(self.restored))
+        return optimizer
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        if not batch.size:  # done before the interruption
+            return
+        epoch = self.course.epoch
+        optimizer: Any = self.optimizers()
+        for group in optimizer.param_groups:
+            group["lr"] = group["base_lr"] * self._schedule(epoch + (batch_idx + 1) / self._n_batches, int(self._settings["max_epochs"]))
+        optimizer.zero_grad()
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(stream_seed("noise", self._seed, epoch, batch_idx, self.global_rank))
+            losses = self.network.loss(
+                batch,
+                n_train=self._n_train,
+                n_draws=self._train_draws,
+                seed=stream_seed("head", self._seed, epoch, batch_idx, self.global_rank),
+                beta=float(self._settings["beta"]),
+            )
+            self.manual_backward(losses.total)
+        self._clip(optimizer)
+        optimizer.step()
+        values = {"nll": sum(float(x.detach()) for x in losses.nll.values()), "loss": float(losses.total.detach()), "kl": float(losses.kl.detach())}
+        if not math.isfinite(values["loss"]):
+            raise UserError(
+                f"Training diverged in epoch {epoch}, batch {batch_idx}", found=f"loss {values['loss']}", mend="lower optimizer.lr, or set learner.clip_norm"
+            )
+        self.course.step(batch.size, values)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._monitor.add(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self.select = self._monitor.result()
+
+    def _clip(self, optimizer: Any) -> None:
+        """Each part by itself: one part's large gradients must not slow the others."""
+        if (norm := self._settings["clip_norm"]) is not None:
+            for group in optimizer.param_groups:
+                torch.nn.utils.clip_grad_norm_(group["params"], float(norm))
+
+
+def make_optimizer(node: Mapping[str, Any], network: Network) -> Optimizer:
+    """The config's optimizer with one group a part; a part's ``lr_scale`` multiplies its learning rate.
+
+    Raises:
+        UserError: a weight decay is asked for, or there is no learning rate.
+    """
+    if float(node.get("weight_decay") or 0.0) != 0.0:
+        raise UserError(
+            f"optimizer.weight_decay is {node['weight_decay']}",
+            expected="0: every part has its own prior, set by its prior_scale",
+            mend="remove it, and set the prior_scale of the part that should shrink",
+        )
+    if "lr" not in node:
+        raise UserError("The optimizer has no learning rate", mend="set optimizer.lr")
+    lr = float(node["lr"])
+    groups = []
+    for name, part in network.parts().items():
+        params: list[Tensor] = [p for p in part.parameters() if p.requires_grad]
+        if params:
+            own = lr * float(getattr(part, "lr_scale", 1.0))
+            groups.append({"params": params, "lr": own, "base_lr": own, "name": name})
+    # Some optimizers (AdamW) decay weights unless they are told not to.
+    decays = "weight_decay" in inspect.signature(_class(str(node["_target_"]))).parameters
+    optimizer: Optimizer = make({**node, "weight_decay": 0.0} if decays else node, params=groups)
+    return optimizer
+
+
+def _class(target: str) -> type:
+    from hydra.utils import get_class
+
+    try:
+        return get_class(target)
+    except Exception as e:
+        raise UserError(f"There is no optimizer {target}", found=str(e).splitlines()[0], mend="correct optimizer._target_") from e

@@ -1,0 +1,200 @@
+"""Trains one member: views fitted, network assembled, best weights kept, everything resumable."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+from equipoise.assemble import assemble, fit_views
+from equipoise.batches import Batches, at_rows, evidences_of, open_views
+from equipoise.cohort.draft import TargetTable
+from equipoise.cohort.frozen import Cohort
+from equipoise.cohort.roles import Split
+from equipoise.contract.errors import UserError
+from equipoise.contract.make import make
+from equipoise.data import CohortData, chunks, dropout_of
+from equipoise.learner.after import finish_parts
+from equipoise.learner.callbacks import Bar, CloseEpoch, WriteCheckpoints, show_bar
+from equipoise.learner.course import Course
+from equipoise.learner.device import device_of
+from equipoise.learner.estimate import estimate
+from equipoise.learner.interrupt import answering
+from equipoise.learner.loggers import Logger, tag_of, write_lines
+from equipoise.learner.module import Learner
+from equipoise.learner.quiet import equal_bits, quiet
+from equipoise.learner.resume import Checkpoint
+from equipoise.model import Model, digest
+from equipoise.record import write_json
+
+log = logging.getLogger("equipoise.learner")
+
+_DECIDES = ("d_model", "modality", "fusion", "head", "task", "learner", "optimizer", "scheduler")
+# What changes when a checkpoint is written, or how predictions are made, but not the weights.
+_DECIDES_NOT = ("checkpoint_minutes", "predict_draws")
+
+
+def train_member(config: Mapping[str, Any], cohort: Cohort, split: Split, *, seed: int, folder: Path, loggers: Sequence[Logger]) -> Path:
+    """Trains one member and writes ``folder/model.pt``, ``history.json`` and ``metrics.csv``.
+
+    A finished member is skipped, an interrupted one goes on from ``folder/checkpoint/last.ckpt`` to the weights that it would have had.
+
+    Args:
+        config: resolved.
+        cohort: with the targets of the config's tasks.
+        split: train rows fit; select rows, where there are some, choose the epoch.
+        seed: the member's.
+        folder: the member's own.
+        loggers: what else is told of the epochs.
+
+    Returns:
+        The path of model.pt.
+
+    Raises:
+        UserError: the config, the cohort or an earlier file in the folder does not fit.
+        KeyboardInterrupt: the user stopped training; its checkpoint is written.
+    """
+    model_path, last = folder / "model.pt", folder / "checkpoint" / "last.ckpt"
+    stamp = stamp_of(config, cohort, split, seed)
+    if model_path.is_file() and (folder / "history.json").is_file():
+        if Model.load(model_path).facts.get("stamp") != stamp:
+            raise UserError(f"Folder {folder} holds a member of another config, cohort or seed", mend="give another run_dir, or delete that folder")
+        log.info("%s is trained already", folder.name)
+        return model_path
+    device = device_of(config["trainer"])
+    targets = {name: cohort.target(node["target"]) for name, node in config["task"].items()}
+    n_train = _n_observed(targets, split)
+    views = fit_views(config, cohort, split.train)
+    network = assemble(config, views, {name: at_rows(target, split.train) for name, target in targets.items()}, seed=seed)
+    batches = Batches(open_views(views, cohort), {k: v.evidence for k, v in views.items()}, evidences_of(views), targets=targets)
+    data = _data(config, batches, split, seed, device)
+    course = Course()
+    learner = Learner(
+        network,
+        course,
+        optimizer=config["optimizer"],
+        schedule=make(config["scheduler"]),
+        settings=config["learner"],
+        n_train=n_train,
+        n_batches=data.n_batches,
+        seed=seed,
+    )
+    checkpoint = Checkpoint.load(last, stamp) if last.is_file() else None
+    if checkpoint is not None:
+        course = learner.course = checkpoint.course
+        network.load_state_dict(checkpoint.weights)
+        learner.restored = checkpoint.optimizer
+        data.start_at(course.epoch, course.batch)
+        log.info("going on in epoch %d after batch %d", course.epoch + 1, course.batch)
+    else:
+        log.info("%s: %s", folder.name, estimate(config, learner, data, device).sentence())
+    if not course.finished:
+        _fit(config, learner, data, device, folder, stamp, checkpoint, loggers)
+    if course.best_weights:
+        network.load_state_dict(course.best_weights)
+    network.to("cpu").eval()
+    finish_parts(network, batches, chunks(split.train, _select_batch(config)), n_draws=int(config["learner"]["select_draws"]), seed=seed)
+    _say_end(folder, course)
+    write_json(folder / "history.json", {**course.history(), "n_parameters": network.n_parameters()})
+    facts = {"stamp": stamp, "cohort": cohort.hash, "seed": seed, "n_train": n_train, "n_parameters": network.n_parameters(), "best_epoch": course.best_epoch}
+    Model.of(config, views, network, facts).save(model_path)
+    shutil.rmtree(last.parent, ignore_errors=True)
+    return model_path
+
+
+def stamp_of(config: Mapping[str, Any], cohort: Cohort, split: Split, seed: int) -> str:
+    """What the weights depend on, in 16 hex digits."""
+    kept = {k: config[k] for k in _DECIDES}
+    kept["learner"] = {k: v for k, v in kept["learner"].items() if k not in _DECIDES_NOT}
+    rows = [torch.from_numpy(np.ascontiguousarray(r)) for r in (split.train, split.select)]
+    return digest({"config": json.loads(json.dumps(kept)), "precision": config["trainer"]["precision"], "cohort": cohort.hash, "rows": rows, "seed": seed})
+
+
+def _fit(
+    config: Mapping[str, Any],
+    learner: Learner,
+    data: CohortData,
+    device: torch.device,
+    folder: Path,
+    stamp: str,
+    checkpoint: Checkpoint | None,
+    loggers: Sequence[Logger],
+) -> None:
+    settings, tag = config["learner"], tag_of(folder)
+    course = learner.course
+
+    def tell(line: Mapping[str, float]) -> None:
+        write_lines(folder / "metrics.csv", course.lines)
+        for logger in loggers:
+            logger.log_metrics({f"{k}{tag}": v for k, v in line.items() if "/" in k}, step=int(line["epoch"]))
+
+    with answering() as interrupt, quiet(), equal_bits(bool(config["trainer"]["deterministic"]), device):
+        last = folder / "checkpoint" / "last.ckpt"
+        callbacks: list[Any] = [CloseEpoch(settings, tell), WriteCheckpoints(last, stamp, minutes=float(settings["checkpoint_minutes"]), interrupt=interrupt)]
+        if show_bar(config["trainer"]):
+            callbacks.append(Bar(folder.name, int(settings["max_epochs"]), data.n_batches))
+        trainer = pl.Trainer(
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=1,
+            precision=config["trainer"]["precision"],
+            max_epochs=int(settings["max_epochs"]) - course.epoch,
+            callbacks=callbacks,
+            # Everything that Lightning would write or print is ours: checkpoints, metrics, the bar.
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            default_root_dir=folder,
+        )
+        if checkpoint is not None and checkpoint.precision:
+            trainer.precision_plugin.load_state_dict(dict(checkpoint.precision))
+        trainer.fit(learner, datamodule=data)
+
+
+def _data(config: Mapping[str, Any], batches: Batches, split: Split, seed: int, device: torch.device) -> CohortData:
+    settings = config["learner"]
+    return CohortData(
+        batches,
+        split.train,
+        split.select,
+        batch_size=int(settings["batch_size"]),
+        select_batch_size=_select_batch(config),
+        dropout=dropout_of(settings["evidence_dropout"], batches.evidences),
+        seed=seed,
+        num_workers=int(config["trainer"]["num_workers"]),
+        pin_memory=device.type == "cuda",
+    )
+
+
+def _select_batch(config: Mapping[str, Any]) -> int:
+    return 4 * int(config["learner"]["batch_size"])
+
+
+def _n_observed(targets: Mapping[str, TargetTable], split: Split) -> int:
+    """Train rows with an observed outcome of at least one task.
+
+    Raises:
+        UserError: a task has none in the train rows, or none in the select rows though there are such rows.
+    """
+    observed = {name: target.table["observed"].to_numpy() for name, target in targets.items()}
+    for name, seen in observed.items():
+        for role, rows in (("train", split.train), ("select", split.select)):
+            if (role == "train" or rows.size) and not seen[rows].any():
+                raise UserError(
+                    f"No {role} row has an observed outcome of task {name!r}", found=f"{rows.size} {role} rows", mend="correct the roles or the target"
+                )
+    return int(np.logical_or.reduce(list(observed.values()))[split.train].sum())
+
+
+def _say_end(folder: Path, course: Course) -> None:
+    best = f", best select/nll {course.best_loss:.4f} in epoch {course.best_epoch + 1}" if course.best_weights else ""
+    log.info("%s: %d epochs in %.1f s%s", folder.name, course.epoch, course.seconds, best)
