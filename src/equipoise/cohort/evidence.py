@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,6 +26,7 @@ class Asked:
         predict_only: the rows have no outcomes; a declared column that the source lacks is then counted, not refused.
         refused: by file, columns that are outcomes or published scores and can be no input.
         reserved: by file, columns that serve another purpose (id, cluster, role, fold): an input only where they are named.
+        label_file: the table of labels, or None.
     """
 
     subject_id: pl.Series
@@ -34,6 +35,7 @@ class Asked:
     predict_only: bool = False
     refused: Mapping[Path, frozenset[str]] = field(default_factory=dict)
     reserved: Mapping[Path, frozenset[str]] = field(default_factory=dict)
+    label_file: Path | None = None
 
     @property
     def size(self) -> int:
@@ -62,6 +64,26 @@ class Delivery:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Claim:
+    """Columns of a table that serve another purpose than a model's input.
+
+    Args:
+        path: the table.
+        columns: an input only where they are named.
+        outcomes: no input ever.
+    """
+
+    path: Path
+    columns: frozenset[str]
+    outcomes: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, path: str, columns: Iterable[str | None], outcomes: Iterable[str] = ()) -> Claim:
+        """With the path resolved and absent columns left out."""
+        return cls(Path(path).expanduser().resolve(), frozenset(c for c in columns if c is not None), frozenset(outcomes))
+
+
 class Input(ABC):
     """Anything that a cohort is read from. Final classes are frozen dataclasses whose fields are their keywords in the config."""
 
@@ -72,8 +94,8 @@ class Input(ABC):
     def inputs(self) -> dict[str, Path]:
         """Every file that it reads, by a name without a folder of this machine in it. A file may not exist: then the cohort is refused."""
 
-    def claims(self) -> tuple[Path, frozenset[str]] | None:
-        """The table and its columns that it uses for something else than a model's input."""
+    def claims(self) -> Claim | None:
+        """What it uses of a table for something else than a model's input."""
         return None
 
     def settings(self) -> dict[str, Any]:

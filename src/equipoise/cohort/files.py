@@ -13,9 +13,9 @@ import polars as pl
 from equipoise.cohort.draft import Draft
 from equipoise.cohort.evidence import Asked, EvidenceSource, Input
 from equipoise.cohort.ids import ID_TYPES
-from equipoise.cohort.labels import Labelled, Labels
+from equipoise.cohort.labels import Labelled, Labels, Unlabelled
 from equipoise.cohort.lookup import Lookup, Relatives
-from equipoise.cohort.reading import file_hash
+from equipoise.cohort.reading import check_name, file_hash
 from equipoise.cohort.roles import Split, check_disjoint
 from equipoise.cohort.source import Source
 from equipoise.cohort.splits import UNPLACED, Folds, Roles
@@ -37,6 +37,7 @@ class Files(Source):
         relatives: pairs of relatives, whose clusters are joined, or None.
         site: the site of each row, or None.
         scores: published scores by name, to compare with; never inputs.
+        predict_only: people to predict for: only subjects and prediction times are read of the labels, and roles, folds and scores are left alone.
         where: a sentence that says where to get the files, for the error when one is missing; or None.
     """
 
@@ -52,10 +53,13 @@ class Files(Source):
         relatives: Relatives | None,
         site: Lookup | None,
         scores: Mapping[str, Lookup],
+        predict_only: bool,
         where: str | None,
     ) -> None:
-        self.id_type, self.evidence, self.labels, self.roles, self.folds = id_type, dict(evidence), labels, roles, folds
-        self.clusters, self.relatives, self.site, self.scores, self.where = clusters, relatives, site, dict(scores or {}), where
+        self.predict_only = predict_only or isinstance(labels, Unlabelled)
+        self.id_type, self.evidence, self.labels, self.where = id_type, dict(evidence), labels, where
+        self.clusters, self.relatives, self.site = clusters, relatives, site
+        self.roles, self.folds, self.scores = (None, None, {}) if self.predict_only else (roles, folds, dict(scores or {}))
         if id_type not in ID_TYPES:
             raise UserError(f"Config key cohort.id_type is {id_type!r}", expected="str or int", mend="declare the type of the subject ids")
         kinds = {"evidence": EvidenceSource, "labels": Labels, "roles": Roles, "folds": Folds, "clusters": Lookup, "scores": Lookup, "site": Lookup}
@@ -63,6 +67,8 @@ class Files(Source):
             kind = kinds.get(key.split(".")[0], Relatives)
             if not isinstance(part, kind):
                 raise UserError(f"Config key cohort.{key} is {type(part).__name__}", expected=f"a part of kind {kind.__name__}", mend="correct its _target_")
+        for name in (*self.evidence, *self.scores):
+            check_name(name)
         if not self.evidence:
             raise UserError("Config key cohort.evidence is empty", expected="at least one evidence", mend="name one, with its files")
 
@@ -77,7 +83,7 @@ class Files(Source):
     def fingerprint(self) -> dict[str, Any]:
         self._all_there()
         parts = {key: {**part.settings(), "inputs": {n: file_hash(p) for n, p in part.inputs().items()}} for key, part in self._parts()}
-        return {"source": "files", "id_type": self.id_type, **parts}
+        return {"source": "files", "id_type": self.id_type, "predict_only": self.predict_only, **parts}
 
     def _all_there(self) -> None:
         for key, part in self._parts():
@@ -91,10 +97,10 @@ class Files(Source):
 
     def draft(self) -> Draft:
         self._all_there()
-        labelled = self.labels.read(self.id_type)
+        labelled = self.labels.read(self.id_type, predict_only=self.predict_only)
         flow = [_line("labels" if not labelled.predict_only else "people to predict for", labelled.subject_id)]
         everyone = self._asked(labelled)
-        counts: dict[str, Any] = {"labels": labelled.counts}
+        counts: dict[str, Any] = {"labels": labelled.counts, "evidence": {}}
         cluster = self._cluster(everyone, counts)
         role, included = self._roles(everyone, cluster, labelled, flow, counts)
         asked = self._asked(labelled, included)
@@ -103,12 +109,11 @@ class Files(Source):
         stores, present = {}, []
         for name, source in self.evidence.items():
             delivery = source.read(asked)
-            stores[name], counts[name] = delivery.store, delivery.counts
+            stores[name], counts["evidence"][name] = delivery.store, {**delivery.counts, "notes": delivery.notes}
             present.append(delivery.present)
             flow.append({**_line(f"rows with {name}", asked.subject_id.filter(pl.Series(delivery.present))), "note": _join_note(delivery.counts)})
             for note in delivery.notes:
                 log.warning("evidence %s: %s", name, note)
-            counts[name]["notes"] = delivery.notes
         nothing = int((~np.stack(present, 1).any(1)).sum())
         if nothing:
             flow.append({**_line("rows with nothing present", asked.subject_id.filter(pl.Series(~np.stack(present, 1).any(1)))), "note": "kept"})
@@ -135,13 +140,14 @@ class Files(Source):
         reserved: dict[Path, frozenset[str]] = {}
         for key, part in self._parts():
             if (claim := part.claims()) is not None:
-                path, columns = claim
-                into = refused if key.split(".")[0] in ("labels", "scores") else reserved
-                into[path] = into.get(path, frozenset()) | columns
+                outcomes = claim.columns if key.startswith("scores.") else claim.outcomes
+                refused[claim.path] = refused.get(claim.path, frozenset()) | outcomes
+                reserved[claim.path] = reserved.get(claim.path, frozenset()) | claim.columns
         subject, time = labelled.subject_id, labelled.time
         if rows is not None:
             subject, time = subject.gather(rows), time.gather(rows)
-        return Asked(subject, time, self.id_type, labelled.predict_only, refused, reserved)
+        labels = self.labels.claims()
+        return Asked(subject, time, self.id_type, labelled.predict_only, refused, reserved, None if labels is None else labels.path)
 
     def _cluster(self, asked: Asked, counts: dict[str, Any]) -> np.ndarray:
         cluster = asked.subject_id
@@ -160,7 +166,7 @@ class Files(Source):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Role of every row, and the rows that are included."""
         everyone = np.arange(asked.size)
-        if self.roles is None or labelled.predict_only:
+        if self.roles is None:
             return np.full(asked.size, UNPLACED), everyone
         role, counts["roles"] = self.roles.assign(asked, cluster, labelled.targets)
         included = np.flatnonzero(role != UNPLACED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -44,6 +45,13 @@ def canonical_ids(column: pl.Series, id_type: str, of: str) -> pl.Series:
                 mend="declare cohort.id_type=str, or clean the ids",
             )
     return text
+
+
+def ids_of(table: pl.DataFrame, column: str | None, id_type: str, path: Path) -> pl.Series:
+    """The canonical ids of a table's lines: a column of it, or the line numbers 0, 1, ... where ``column`` is None."""
+    if column is None:
+        return pl.Series(range(table.height), dtype=pl.Int64).cast(pl.String)
+    return canonical_ids(table[column], id_type, f"Column {column} of {path}")
 
 
 def no_duplicates(ids: pl.Series, of: str, mend: str) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 
 from equipoise.cohort.draft import TargetTable
-from equipoise.cohort.evidence import Input
-from equipoise.cohort.ids import canonical_ids
+from equipoise.cohort.evidence import Claim, Input
+from equipoise.cohort.ids import canonical_ids, ids_of
 from equipoise.cohort.outcomes import event_counts
 from equipoise.cohort.reading import as_time, has_columns, read_table
 from equipoise.cohort.targets import TargetSpec
@@ -45,8 +45,12 @@ class Labels(Input):
     """Says which rows there are."""
 
     @abstractmethod
-    def read(self, id_type: str) -> Labelled:
+    def read(self, id_type: str, *, predict_only: bool) -> Labelled:
         """Reads and validates.
+
+        Args:
+            id_type: "str" or "int".
+            predict_only: read subjects and prediction times, and no outcomes.
 
         Raises:
             UserError: a row stands twice, or an outcome is not what it is declared to be.
@@ -76,10 +80,12 @@ class MedsLabels(Labels):
             return {f"labels/{p.relative_to(path).as_posix()}": p for p in found} or {"labels": path / "*.parquet"}
         return {f"labels/{path.name}": path}
 
-    def read(self, id_type: str) -> Labelled:
-        tables = []
-        for path in self.inputs().values():
-            tables.append(_meds_labels(path))
+    def read(self, id_type: str, *, predict_only: bool) -> Labelled:
+        tables = [_meds_labels(path, predict_only) for path in self.inputs().values()]
+        if predict_only:
+            table = pl.concat(tables)
+            ids = canonical_ids(table[MEDS_SUBJECT], id_type, f"Column {MEDS_SUBJECT} of {self.path}")
+            return _to_predict(ids, table["prediction_time"], self.path)
         if len({t.columns[2] for t in tables}) > 1:
             raise UserError(f"The label files of {self.path} hold different value columns", mend="give the files of one task")
         table = pl.concat(tables)
@@ -93,8 +99,7 @@ class MedsLabels(Labels):
                 mend="set cohort.labels.kind",
             )
         ids = canonical_ids(table[MEDS_SUBJECT], id_type, f"Column {MEDS_SUBJECT} of {self.path}")
-        time = table["prediction_time"].cast(TIME)
-        return _labelled(ids, time, {self.target: TargetSpec(kind=kind, column=value, unit=self.unit)}, table, self.path)
+        return _labelled(ids, table["prediction_time"], {self.target: TargetSpec(kind=kind, column=value, unit=self.unit)}, table, self.path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,13 +108,13 @@ class TableLabels(Labels):
 
     Args:
         path: parquet, CSV or TSV.
-        id: the column of subject ids.
+        id: the column of subject ids; null: every line is a subject of its own, and evidence comes from the same table.
         targets: name -> keys of `targets.TargetSpec`.
         time: the column of prediction times; null where the sources have no time.
     """
 
     path: str
-    id: str
+    id: str | None
     targets: Mapping[str, Mapping[str, Any]]
     time: str | None = None
 
@@ -117,22 +122,21 @@ class TableLabels(Labels):
         path = Path(self.path).expanduser()
         return {f"labels/{path.name}": path}
 
-    def claims(self) -> tuple[Path, frozenset[str]]:
-        used = {self.id, *([self.time] if self.time else [])}
-        for name, given in self.targets.items():
-            used.update(TargetSpec.parse(name, given).columns)
-        return Path(self.path).expanduser().resolve(), frozenset(used)
+    def claims(self) -> Claim:
+        specs = [TargetSpec.parse(name, given) for name, given in self.targets.items()]
+        return Claim.of(self.path, [self.id, self.time, *(c for s in specs for c in s.columns)], (c for s in specs for c in s.outcomes))
 
-    def read(self, id_type: str) -> Labelled:
+    def read(self, id_type: str, *, predict_only: bool) -> Labelled:
         if not self.targets:
             raise UserError("Config key cohort.labels.targets is empty", expected="at least one target", mend="name the outcome's column")
         specs = {name: TargetSpec.parse(name, given) for name, given in self.targets.items()}
         path = Path(self.path).expanduser()
         table = read_table(path)
-        has_columns(table, [self.id, *([self.time] if self.time else [])], path, "cohort.labels")
+        ids, time = _rows(table, self.id, self.time, id_type, path)
+        if predict_only:
+            return _to_predict(ids, time, str(path))
         for name, spec in specs.items():
             has_columns(table, spec.columns, path, f"cohort.labels.targets.{name}")
-        ids, time = _rows(table, self.id, self.time, id_type, path)
         return _labelled(ids, time, specs, table, str(path))
 
 
@@ -142,32 +146,34 @@ class Unlabelled(Labels):
 
     Args:
         path: parquet, CSV or TSV.
-        id: the column of subject ids.
+        id: the column of subject ids; null: every line is a subject of its own, and evidence comes from the same table.
         time: the column of prediction times, or null.
     """
 
     path: str
-    id: str
+    id: str | None
     time: str | None = None
 
     def inputs(self) -> dict[str, Path]:
         path = Path(self.path).expanduser()
         return {f"labels/{path.name}": path}
 
-    def claims(self) -> tuple[Path, frozenset[str]]:
-        return Path(self.path).expanduser().resolve(), frozenset({self.id, *([self.time] if self.time else [])})
+    def claims(self) -> Claim:
+        return Claim.of(self.path, [self.id, self.time])
 
-    def read(self, id_type: str) -> Labelled:
+    def read(self, id_type: str, *, predict_only: bool) -> Labelled:
         path = Path(self.path).expanduser()
-        table = read_table(path)
-        has_columns(table, [self.id, *([self.time] if self.time else [])], path, "cohort.labels")
-        ids, time = _rows(table, self.id, self.time, id_type, path)
-        _unique(ids, time, str(path))
-        return Labelled(ids, time, {}, {}, predict_only=True)
+        return _to_predict(*_rows(read_table(path), self.id, self.time, id_type, path), str(path))
 
 
-def _rows(table: pl.DataFrame, id_column: str, time_column: str | None, id_type: str, path: Path) -> tuple[pl.Series, pl.Series]:
-    ids = canonical_ids(table[id_column], id_type, f"Column {id_column} of {path}")
+def _to_predict(ids: pl.Series, time: pl.Series, of: str) -> Labelled:
+    _unique(ids, time, of)
+    return Labelled(ids, time, {}, {}, predict_only=True)
+
+
+def _rows(table: pl.DataFrame, id_column: str | None, time_column: str | None, id_type: str, path: Path) -> tuple[pl.Series, pl.Series]:
+    has_columns(table, [c for c in (id_column, time_column) if c is not None], path, "cohort.labels")
+    ids = ids_of(table, id_column, id_type, path)
     if time_column is None:
         return ids, pl.Series([None] * ids.len(), dtype=TIME)
     time = as_time(table[time_column], f"Column {time_column} of {path}")
@@ -200,16 +206,18 @@ def _labelled(ids: pl.Series, time: pl.Series, specs: Mapping[str, TargetSpec], 
     return Labelled(ids, time, targets, counts)
 
 
-def _meds_labels(path: Path) -> pl.DataFrame:
-    """subject_id, prediction_time and the one value column of a MEDS label file."""
+def _meds_labels(path: Path, predict_only: bool) -> pl.DataFrame:
+    """subject_id, prediction_time and, unless only these are asked for, the one value column of a MEDS label file."""
     table = read_table(path)
     has_columns(table, [MEDS_SUBJECT, "prediction_time"], path, "the MEDS label schema")
     known = ("boolean_value", "integer_value", "float_value", "categorical_value")
     values = [c for c in known if c in table.columns and table[c].null_count() < table.height]
-    if len(values) != 1:
+    if len(values) != 1 and not predict_only:
         raise UserError(
             f"Label file {path} has {len(values)} value columns with content", expected=f"one of {', '.join(known)}", mend="write one task into one file"
         )
     if missing := int(table["prediction_time"].null_count()):
         raise UserError(f"Label file {path} lacks {missing} prediction times", expected="a prediction time on every line", mend="fill or remove these lines")
-    return table.select(MEDS_SUBJECT, as_time(table["prediction_time"], f"prediction_time of {path}").alias("prediction_time"), values[0])
+    return table.select(
+        MEDS_SUBJECT, as_time(table["prediction_time"], f"prediction_time of {path}").alias("prediction_time"), *([] if predict_only else values)
+    )

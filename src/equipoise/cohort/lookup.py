@@ -10,7 +10,7 @@ import polars as pl
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from equipoise.cohort.evidence import Asked, Input
+from equipoise.cohort.evidence import Asked, Claim, Input
 from equipoise.cohort.ids import canonical_ids
 from equipoise.cohort.join import to_rows
 from equipoise.cohort.reading import as_number, as_time, has_columns, read_table
@@ -37,8 +37,8 @@ class Lookup(Input):
         path = Path(self.path).expanduser()
         return {path.name: path}
 
-    def claims(self) -> tuple[Path, frozenset[str]]:
-        return Path(self.path).expanduser().resolve(), frozenset({self.id, self.column, *([self.time] if self.time else [])})
+    def claims(self) -> Claim:
+        return Claim.of(self.path, [self.id, self.column, self.time])
 
     def read(self, asked: Asked, key: str) -> pl.Series:
         """The value for every row, null where there is none.

@@ -61,10 +61,12 @@ class Meds(EvidenceSource):
             raise UserError(f"Events of {self.path} have times, and {missing} rows have no prediction time", mend="give the labels a prediction time")
         shards = [p for name, p in self.inputs().items() if name != _CODES_FILE]
         subjects = pl.concat([_scan(p, None).select(MEDS_SUBJECT).unique().collect() for p in shards])[MEDS_SUBJECT]
+        if subjects.null_count():
+            raise UserError(f"MEDS folder {self.path} has events without a subject", expected="a subject_id on every event", mend="fill or remove them")
         if again := subjects.len() - subjects.n_unique():
             raise UserError(f"MEDS folder {self.path} has {again} subjects in more than one data file", expected="one file a subject", mend="shard by subject")
         counts: dict[str, Any] = {"ids": join_counts(asked.subject_id, subjects.cast(pl.String), f"MEDS folder {self.path}")}
-        events, subject_of_row = self._events(shards, asked, counts)
+        events, subject_of_row, ever_timed = self._events(shards, asked, counts)
         names = events[MEDS_CODE].unique().sort().to_list()
         number = events[MEDS_CODE].cast(pl.Enum(names)).to_physical().cast(pl.Int32).to_numpy()
         value = events[MEDS_VALUE].cast(pl.Float32).fill_null(np.nan).to_numpy().copy()
@@ -73,16 +75,22 @@ class Meds(EvidenceSource):
         if unseen := [c for c in self.ranges if c not in set(names)]:
             notes.append(f"ranges are declared for {len(unseen)} codes that no event has: {', '.join(unseen[:5])}")
         time_us = events[MEDS_TIME].to_numpy()
-        start, stop, first_timed, bound = _segments(events["s"].to_numpy(), time_us, subject_of_row, asked.time_us)
-        self._too_early(start, stop, first_timed, bound, time_us, counts, notes)
+        start, stop, first_timed = _segments(events["s"].to_numpy(), time_us, subject_of_row, asked.time_us)
+        early = ever_timed & (stop <= first_timed)
+        counts["rows"] = {
+            "label_before_any_event": int(early.sum()),
+            "without_events": int((stop == start).sum()),
+            "with_statics_only": int(((stop > start) & (stop <= first_timed)).sum()),
+        }
+        notes += self._too_early(int(early.sum()), int(ever_timed.sum()))
         store = EventStore(tuple(names), units, number, value, time_us, start, stop, asked.time_us)
         counts["events"] |= {"kept": events.height, "codes": len(names)}
         return Delivery(store, stop > start, counts, notes)
 
-    def _events(self, shards: list[Path], asked: Asked, counts: dict[str, Any]) -> tuple[pl.DataFrame, np.ndarray]:
+    def _events(self, shards: list[Path], asked: Asked, counts: dict[str, Any]) -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
         """Events of the rows' subjects up to each one's last prediction time, by subject (number ``s``), statics first, then by time.
 
-        Also each row's subject number, i64 (n,).
+        Also each row's subject number, i64 (n,), and whether its subject has a timed event at all, however late, bool (n,).
         """
         rows = pl.DataFrame({"id": asked.subject_id, "t": asked.time_us})
         people = rows.group_by("id", maintain_order=True).agg(pl.col("t").max().alias("last")).with_row_index("s")
@@ -102,9 +110,10 @@ class Meds(EvidenceSource):
         wanted = codes.filter(pl.Series([self._wants(c) for c in codes.to_list()], dtype=pl.Boolean))
         events = events.filter(pl.col(MEDS_CODE).is_in(wanted.implode()))
         chosen = events.height
+        timed = np.isin(subject_of_row, events.filter(pl.col(MEDS_TIME) > STATIC_TIME)["s"].unique().to_numpy())
         events = events.filter(pl.col(MEDS_TIME) <= pl.col("last"))
         counts["events"] = {"of_these_subjects": found, "codes_not_read": found - chosen, "after_last_prediction_time": chosen - events.height}
-        return events.drop("last").sort("s", MEDS_TIME, maintain_order=True), subject_of_row
+        return events.drop("last").sort("s", MEDS_TIME, maintain_order=True), subject_of_row, timed
 
     def _wants(self, code: str) -> bool:
         included = self.codes is None or any(fnmatchcase(code, p) for p in self.codes)
@@ -143,25 +152,15 @@ class Meds(EvidenceSource):
             return {}
         return dict(table.select("code", pl.col(column).cast(pl.String)).drop_nulls().iter_rows())
 
-    def _too_early(
-        self, start: np.ndarray, stop: np.ndarray, first_timed: np.ndarray, end: np.ndarray, time_us: np.ndarray, counts: dict[str, Any], notes: list[str]
-    ) -> None:
-        """Counts rows whose prediction time lies before their subject's first timed event; refuses when that is true of all."""
-        timed = end > first_timed
-        early = timed & (stop <= first_timed)
-        counts["rows"] = {
-            "label_before_any_event": int(early.sum()),
-            "without_events": int((stop == start).sum()),
-            "with_statics_only": int(((stop > start) & (stop <= first_timed)).sum()),
-        }
-        if early.any() and early.sum() == timed.sum():
+    def _too_early(self, early: int, timed: int) -> list[str]:
+        """Refuses when all prediction times lie before their subject's first timed event: then the clocks differ."""
+        if early and early == timed:
             raise UserError(
-                f"All {int(early.sum())} labels lie before any event of their subjects in {self.path}",
+                f"All {early} labels lie before any event of their subjects in {self.path}",
                 expected="prediction times after some events",
                 mend="check that labels and events use the same clock",
             )
-        if early.any():
-            notes.append(f"{int(early.sum())} labels lie before any timed event of their subject")
+        return [f"{early} labels lie before any timed event of their subject"] if early else []
 
 
 def _scan(path: Path, unit_column: str | None) -> pl.LazyFrame:
@@ -196,8 +195,8 @@ def _scan(path: Path, unit_column: str | None) -> pl.LazyFrame:
     return table.select(columns)
 
 
-def _segments(s: np.ndarray, time_us: np.ndarray, subject_of_row: np.ndarray, row_time_us: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """For every row its events: start, stop (nothing later than the prediction time), the first timed event, and the end of its subject's events."""
+def _segments(s: np.ndarray, time_us: np.ndarray, subject_of_row: np.ndarray, row_time_us: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For every row its events: start, stop (nothing later than the prediction time), and the first timed one."""
     start = np.searchsorted(s, subject_of_row, "left")
     end = np.searchsorted(s, subject_of_row, "right")
     stop, first_timed = start.copy(), start.copy()
@@ -206,4 +205,4 @@ def _segments(s: np.ndarray, time_us: np.ndarray, subject_of_row: np.ndarray, ro
             mine = time_us[a:b]
             stop[row] = a + np.searchsorted(mine, row_time_us[row], "right")
             first_timed[row] = a + np.searchsorted(mine, STATIC_TIME, "right")
-    return start, stop, first_timed, end
+    return start, stop, first_timed

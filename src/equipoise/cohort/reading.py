@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -13,14 +14,16 @@ import polars as pl
 from equipoise.contract.errors import UserError
 from equipoise.contract.tables import TIME
 
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", ".")
+MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", ".", "?")
 """Texts that stand for a missing value in CSV files."""
 
-_SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+_TEXT_KINDS = (".csv", ".tsv", ".txt")
 
 
 def read_table(path: Path) -> pl.DataFrame:
     """A parquet, CSV or TSV file. Columns of text files stay text: what they mean is declared, never guessed from their first lines.
+
+    The separator of a text file is whichever of comma, semicolon and tab its header has most of.
 
     Raises:
         UserError: the file is of another kind, damaged or empty, or a column name stands twice.
@@ -29,15 +32,21 @@ def read_table(path: Path) -> pl.DataFrame:
     try:
         if kind == ".parquet":
             table = pl.read_parquet(path)
-        elif kind in _SEPARATORS:
-            table = pl.read_csv(path, separator=_SEPARATORS[kind], infer_schema=False, null_values=list(MISSING), encoding="utf8")
+        elif kind in _TEXT_KINDS:
+            table = pl.read_csv(path, separator=_separator(path), infer_schema=False, null_values=list(MISSING), encoding="utf8")
         else:
-            raise UserError(f"File {path} is of a kind that is not read", expected="parquet, csv, tsv or txt (tab-separated)", mend="convert it")
+            raise UserError(f"File {path} is of a kind that is not read", expected="parquet, csv, tsv or txt", mend="convert it")
     except (pl.exceptions.PolarsError, OSError, ValueError) as e:
         raise UserError(f"File {path} cannot be read as {kind[1:]}", found=str(e).strip().splitlines()[0][:200], mend="repair or replace the file") from e
     if not table.height:
         raise UserError(f"File {path} has no rows", expected="at least one row below the header", mend="give a table with rows")
     return table
+
+
+def _separator(path: Path) -> str:
+    with path.open(encoding="utf-8", errors="replace") as f:
+        header = f.readline()
+    return max(",;\t", key=header.count)
 
 
 def has_columns(table: pl.DataFrame, columns: Iterable[str], path: Path, key: str) -> None:
@@ -48,6 +57,12 @@ def has_columns(table: pl.DataFrame, columns: Iterable[str], path: Path, key: st
             raise UserError(f"File {path} has no column {column!r}, which {key} names", expected=f"one of {shown}", mend=f"correct {key}")
 
 
+def check_name(name: str) -> None:
+    """Raises UserError for the name of an evidence, target or score that cannot be part of a file's name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise UserError(f"Name {name!r} in the cohort's config", expected="letters, digits, _ . -", mend="choose another name")
+
+
 def as_number(column: pl.Series, of: str) -> pl.Series:
     """A column as f64, null where missing.
 
@@ -56,6 +71,8 @@ def as_number(column: pl.Series, of: str) -> pl.Series:
     """
     if column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null):
         return column.cast(pl.Float64).fill_nan(None)
+    if isinstance(column.dtype, pl.Categorical | pl.Enum):
+        column = column.cast(pl.String)
     if column.dtype != pl.String:
         raise UserError(f"{of} holds {column.dtype}", expected="numbers", mend="exclude it, or convert it to numbers")
     text = column.str.strip_chars()

@@ -56,8 +56,9 @@ def assign_roles(
 ) -> np.ndarray:
     """Gives whole clusters to roles so that rows, and each stratum's rows, come near their shares.
 
-    Clusters come in a seeded random order; each goes to the role where it least raises sum over roles r and strata s of
-    ``(T_rs - D_rs)^2 / D_rs``, with T the rows given so far and D those desired.
+    Clusters come in a seeded random order; each, with v_s rows of stratum s, goes to the role r of least ``sum_s v_s T_rs / D_rs``, with T the rows
+    given so far and D those desired: to the role that lacks most of what it brings. Its own size is no part of the rule, or small roles would
+    never get a large family.
 
     Args:
         cluster: (n,), any sortable values.
@@ -110,7 +111,7 @@ def _greedy(table: np.ndarray, share: np.ndarray) -> np.ndarray:
     chosen = np.empty(table.shape[0], np.int64)
     clusters_in = np.zeros(share.size, np.int64)
     for i, count in enumerate(table):
-        cost = ((2 * (given - desired) + count) * count / desired).sum(1)
+        cost = (given * count / desired).sum(1)
         left = table.shape[0] - i
         if left <= int((clusters_in == 0).sum()):
             cost[clusters_in > 0] = np.inf  # the last clusters go to the roles that have none
@@ -119,28 +120,6 @@ def _greedy(table: np.ndarray, share: np.ndarray) -> np.ndarray:
         given[best] += count
         clusters_in[best] += 1
     return chosen
-
-
-def divide_tuning(role: np.ndarray, cluster: np.ndarray, shares: Mapping[str, float], seed: int, stratum: np.ndarray | None = None) -> np.ndarray:
-    """Divides rows whose role is "tuning" (MEDS) into the roles of ``shares``, usually select and calibrate, by whole clusters.
-
-    Args:
-        role: (n,) of str; rows of any other role keep it.
-        cluster: (n,).
-        shares: role -> share.
-        seed: a counter.
-        stratum: (n,) labels or None.
-    """
-    return divide(role, "tuning", cluster, shares, seed, stratum)
-
-
-def divide(role: np.ndarray, name: str, cluster: np.ndarray, shares: Mapping[str, float], seed: int, stratum: np.ndarray | None = None) -> np.ndarray:
-    """Divides the rows whose role is ``name`` into the roles of ``shares``, by whole clusters; the others keep theirs."""
-    at = np.flatnonzero(role == name)
-    out = np.asarray(role).astype(object)
-    if at.size:
-        out[at] = assign_roles(cluster[at], shares, seed, None if stratum is None else stratum[at])
-    return out.astype(str)
 
 
 def fold_split(cohort: Cohort, repeat: int, fold: int, *, select_share: float, calibrate_share: float, seed: int, stratum: np.ndarray | None = None) -> Split:

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from equipoise.cohort.draft import TargetTable
-from equipoise.cohort.evidence import Asked, Input
+from equipoise.cohort.evidence import Asked, Claim, Input
 from equipoise.cohort.ids import canonical_ids, join_counts
 from equipoise.cohort.join import to_rows
 from equipoise.cohort.outcomes import strata_of
@@ -65,8 +65,8 @@ class GivenRoles(Roles):
         path = Path(self.path).expanduser()
         return {path.name: path}
 
-    def claims(self) -> tuple[Path, frozenset[str]]:
-        return Path(self.path).expanduser().resolve(), frozenset({self.id, self.column})
+    def claims(self) -> Claim:
+        return Claim.of(self.path, [self.id, self.column])
 
     def assign(self, asked: Asked, cluster: np.ndarray, targets: Mapping[str, TargetTable]) -> tuple[np.ndarray, dict[str, Any]]:
         path = Path(self.path).expanduser()
@@ -153,9 +153,8 @@ class GivenFolds(Folds):
         path = Path(self.path).expanduser()
         return {path.name: path}
 
-    def claims(self) -> tuple[Path, frozenset[str]]:
-        used = {self.id, self.fold, *(c for c in (self.repeat, self.part) if c)}
-        return Path(self.path).expanduser().resolve(), frozenset(used)
+    def claims(self) -> Claim:
+        return Claim.of(self.path, [self.id, self.fold, self.repeat, self.part])
 
     def lay(self, asked: Asked, cluster: np.ndarray, targets: Mapping[str, TargetTable]) -> tuple[pl.DataFrame, dict[str, Any]]:
         path = Path(self.path).expanduser()

@@ -12,7 +12,7 @@ import polars as pl
 
 from equipoise.cohort.draft import Column, ColumnStore
 from equipoise.cohort.evidence import Asked, Delivery, EvidenceSource
-from equipoise.cohort.ids import canonical_ids, join_counts
+from equipoise.cohort.ids import ids_of, join_counts
 from equipoise.cohort.join import FOUND, to_rows
 from equipoise.cohort.measure import Conversions, Ranges, drop_impossible, to_unit
 from equipoise.cohort.reading import as_number, as_text, as_time, has_columns, read_table
@@ -28,7 +28,7 @@ class Table(EvidenceSource):
 
     Args:
         path: the file.
-        id: the column of subject ids.
+        id: the column of subject ids; null where the labels come from the same table and its lines are the subjects.
         time: the column that says when a line became known; each value is then the last one not after the prediction time. Null: one line a subject.
         columns: the columns to use, in this order; null uses all that serve no other purpose.
         categories: which of them are categories although they look like numbers.
@@ -40,7 +40,7 @@ class Table(EvidenceSource):
     """
 
     path: str
-    id: str
+    id: str | None
     time: str | None = None
     columns: Sequence[str] | None = None
     categories: Sequence[str] = ()
@@ -59,9 +59,10 @@ class Table(EvidenceSource):
 
     def read(self, asked: Asked) -> Delivery:
         table = read_table(self.file)
-        keys = [self.id, *([self.time] if self.time else [])]
-        has_columns(table, keys, self.file, "its key `id` or `time`")
-        ids = canonical_ids(table[self.id], asked.id_type, f"Column {self.id} of {self.file}")
+        has_columns(table, [c for c in (self.id, self.time) if c is not None], self.file, "its key `id` or `time`")
+        if self.id is None and self.file.resolve() != asked.label_file:
+            raise UserError(f"Table {self.file} has no id column", expected="the key `id`", mend="name the column: lines of two tables are joined by ids only")
+        ids = ids_of(table, self.id, asked.id_type, self.file)
         time = None if self.time is None else as_time(table[self.time], f"Column {self.time} of {self.file}")
         counts: dict[str, Any] = {"ids": join_counts(asked.subject_id, ids, f"table {self.file}")}
         notes: list[str] = []

@@ -11,7 +11,7 @@ import polars as pl
 
 from equipoise.cohort.draft import TargetTable
 from equipoise.cohort.measure import bounds
-from equipoise.cohort.reading import as_number, as_text, as_time
+from equipoise.cohort.reading import as_number, as_text, as_time, check_name
 from equipoise.contract.errors import UserError
 from equipoise.contract.question import TargetKind
 from equipoise.contract.tables import TARGET
@@ -58,6 +58,7 @@ class TargetSpec:
         Raises:
             UserError: an unknown key or kind, or a key that the kind needs is not there.
         """
+        check_name(name)
         key = f"cohort.labels.targets.{name}"
         known = [f.name for f in fields(cls)]
         for k in given:
@@ -78,6 +79,12 @@ class TargetSpec:
     def columns(self) -> list[str]:
         """The columns that it reads."""
         return [c for c in (self.column, self.time, self.event, self.entry, self.treatment, self.weight) if c is not None]
+
+    @property
+    def outcomes(self) -> list[str]:
+        """Those that a model must not see. A treatment is an input unless its effect is asked for, an entry or a weight may be one."""
+        known = [self.column, self.time, self.event, self.treatment if self.kind == "treatment_effect" else None]
+        return [c for c in known if c is not None]
 
     def read(self, table: pl.DataFrame, prediction_time: pl.Series, of: str) -> tuple[TargetTable, dict[str, int]]:
         """The target, row-aligned with ``table``, and its counts.
