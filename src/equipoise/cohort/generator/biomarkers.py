@@ -9,7 +9,6 @@ from scipy.stats import norm
 
 from equipoise.cohort.draft import Column, ColumnStore
 from equipoise.cohort.generator.dials import require, stream
-from equipoise.cohort.generator.measurement import below_log_likelihood, gaussian_log_likelihood
 
 # name, unit, location, coefficient of variation, loadings on (z1, z2, z3), limited, factor to its other unit (0: it has none)
 _PANEL: tuple[tuple[str, str, float, float, tuple[float, float, float], bool, float], ...] = (
@@ -130,25 +129,33 @@ def biomarker_store(drawn: Biomarkers, present: np.ndarray, dials: BiomarkerDial
     return ColumnStore(numbers, (Column("laboratory", "category", levels=LABORATORIES),), number, category)
 
 
-def biomarker_log_likelihood(drawn: Biomarkers, rows: np.ndarray, points: np.ndarray, dials: BiomarkerDials) -> np.ndarray:
-    """log p(biomarkers | z) on a grid, up to a constant of the row; f64 (len(rows), K).
+class BiomarkerLikelihood:
+    """log p(biomarkers | z) on a grid, up to a constant of the row.
 
     A value in the other unit is far outside the biomarker's range (more than 8 standard deviations of its log), so that the unit counts as
     recognised.
 
     Args:
-        drawn: the biomarkers.
-        rows: i64.
         points: f64 (K, 3).
+        offset: f64 (3, J), of the laboratories.
         dials: the dials.
     """
-    mean, sd = dials.loading @ points.T, dials.sd
-    measured = drawn.observed[rows] & ~drawn.below[rows]
-    own = drawn.x[rows] - drawn.offset[drawn.laboratory[rows]]
-    out = gaussian_log_likelihood(own, measured, mean, sd)
-    for lab in range(len(LABORATORIES)):
-        here = drawn.below[rows] & (drawn.laboratory[rows] == lab)[:, None]
-        limited = here.any(axis=0)
-        if limited.any():
-            out += below_log_likelihood(here[:, limited], (dials.limit - drawn.offset[lab])[limited], mean[limited], sd[limited])
-    return out
+
+    def __init__(self, points: np.ndarray, offset: np.ndarray, dials: BiomarkerDials) -> None:
+        mean, sd = dials.loading @ points.T, dials.sd[:, None]
+        limited = np.isfinite(dials.limit)
+        below = [norm.logcdf((dials.limit - offset[lab])[limited, None] / sd[limited] - mean[limited] / sd[limited]) for lab in range(len(LABORATORIES))]
+        self._feature = np.vstack([mean / sd**2, -0.5 * mean**2 / sd**2, *below])
+
+    @staticmethod
+    def statistics(drawn: Biomarkers, dials: BiomarkerDials) -> np.ndarray:
+        """Sufficient statistics of everybody, f64 (n, F): measured values without their laboratory's offset, which are measured, which are below."""
+        measured = drawn.observed & ~drawn.below
+        own = np.where(measured, drawn.x - drawn.offset[drawn.laboratory], 0.0)
+        limited = np.isfinite(dials.limit)
+        below = [drawn.below[:, limited] & (drawn.laboratory == lab)[:, None] for lab in range(len(LABORATORIES))]
+        return np.hstack([own, measured, *below]).astype(float)
+
+    def __call__(self, statistics: np.ndarray) -> np.ndarray:
+        """f64 (n, K)."""
+        return statistics @ self._feature

@@ -99,9 +99,9 @@ def draw_panel(seed: int, dials: GenomeDials) -> Panel:
     rng = stream("haplotypes", seed)
     seeds = [max(2, round((1.0 - f) / f)) for f in dials.fst]
     per_chromosome = -(-dials.variants // dials.chromosomes)
-    oversample = 8
-    chromosome = np.repeat(np.arange(dials.chromosomes), oversample * per_chromosome)
-    position = np.sort(rng.random((dials.chromosomes, oversample * per_chromosome)), axis=1).ravel() * dials.chromosome_cm / 100.0
+    candidates = max(10 * per_chromosome, 300)  # about one in five varies enough
+    chromosome = np.repeat(np.arange(dials.chromosomes), candidates)
+    position = np.sort(rng.random((dials.chromosomes, candidates)), axis=1).ravel() * dials.chromosome_cm / 100.0
     gap = gaps(chromosome, position)
     ancestral = _grow(np.zeros((0, gap.size), np.uint8), max(200, sum(seeds)), gap, dials.effective_size, rng, mutate=True)
     start = np.split(rng.permutation(ancestral.shape[0])[: sum(seeds)], np.cumsum(seeds)[:-1])

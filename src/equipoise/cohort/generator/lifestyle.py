@@ -9,7 +9,6 @@ from scipy.stats import norm
 
 from equipoise.cohort.draft import Column, ColumnStore
 from equipoise.cohort.generator.dials import require, stream
-from equipoise.cohort.generator.measurement import gaussian_log_likelihood
 
 # name, unit, location, scale, loading on z2
 _ITEMS: tuple[tuple[str, str, float, float, float], ...] = (
@@ -99,7 +98,8 @@ def lifestyle_store(drawn: Lifestyle, present: np.ndarray) -> ColumnStore:
 def lifestyle_log_likelihood(drawn: Lifestyle, rows: np.ndarray, z2: np.ndarray, dials: LifestyleDials) -> np.ndarray:
     """log p(answers | z2) on a grid, up to a constant of the row; f64 (len(rows), len(z2))."""
     mean = (dials.signal * _LOADING)[:, None] * z2
-    out = gaussian_log_likelihood(drawn.report[rows], drawn.observed[rows], mean, np.full(len(_ITEMS), dials.sd))
+    seen = drawn.observed[rows] / dials.sd**2
+    out = (drawn.report[rows] * seen) @ mean - 0.5 * seen @ mean**2
     edges = np.concatenate([[-np.inf], dials.thresholds, [np.inf]])
     cdf = norm.cdf((edges[:, None] - dials.smoking * z2) / dials.sd)
     level = np.vstack([np.log(np.maximum(np.diff(cdf, axis=0), 1e-300)), np.zeros(z2.size)])  # the last line: not answered

@@ -7,7 +7,7 @@ import numpy as np
 from equipoise.cohort.generator.dials import EVIDENCES
 from equipoise.cohort.generator.people import ancestry_score, site_probability
 from equipoise.cohort.generator.presence import pattern_probability, presence_probability
-from equipoise.cohort.generator.state import density_z3
+from equipoise.cohort.generator.state import density_z3, normal_density
 from equipoise.cohort.generator.world import World
 
 _REFERENCE = 400  # ancestries that stand for the population's where neither clinical content nor genome is known
@@ -26,13 +26,17 @@ class Morbidity:
     def __init__(self, world: World, axis: np.ndarray) -> None:
         self.world, self.axis = world, axis
         self.bound = world.dials.presence.by("mar")
-        people = world.people
+        people, dials = world.people, world.dials
+        self._confounded = dials.people.ancestry_confounding > 0
+        self._ages, self._age_weights = np.polynomial.hermite_e.hermegauss(21)
+        which = np.arange(dials.people.sites)
+        p = {e: presence_probability(e, dials.presence, self._ages[:, None], which, np.zeros(())) for e in self.bound}
         self._pattern, self._pattern_of = np.unique(pattern_key(world.present, self.bound), axis=0, return_inverse=True)
         self._pattern_of = self._pattern_of.ravel()
         chosen = np.linspace(0, world.size - 1, min(_REFERENCE, world.size)).astype(np.int64)
         reference = people.ancestry[chosen]
+        self._seen = pattern_probability(self._pattern.astype(bool), self.bound, p) if self.bound else np.ones((1, 1, 1))
         self._unknown = np.stack([self._hidden(reference, np.full(chosen.size, k)).mean(axis=0) for k in range(self._pattern.shape[0])])
-        self._confounded = world.dials.people.ancestry_confounding > 0
 
     def density(self, rows: np.ndarray, *, genotype: bool, clinical: bool) -> np.ndarray:
         """f64 (len(rows), m, sites), up to a constant of the row.
@@ -65,19 +69,12 @@ class Morbidity:
         if not self.bound:
             z3 = sum(0.5 * density_z3(self.axis, centre + sex * state.sex, variance + state.age**2) for sex in (-1.0, 1.0))
             return np.asarray(z3)[:, :, None] * site[:, None, :]
-        nodes, weights = np.polynomial.hermite_e.hermegauss(21)
-        which = np.arange(people.sites)
-        p = {e: presence_probability(e, dials.presence, nodes[:, None], which[None, :], np.zeros(())) for e in self.bound}
-        seen = pattern_probability(self._pattern_present(), self.bound, p)[pattern]  # (k, ages, sites)
+        seen = self._seen[pattern]  # (k, ages, sites)
         out = np.zeros((ancestry.shape[0], self.axis.size, people.sites))
         for sex in (-1.0, 1.0):
-            for i, age in enumerate(nodes):
-                z3 = density_z3(self.axis, centre + sex * state.sex + age * state.age, variance)
-                out += (0.5 * weights[i]) * z3[:, :, None] * (seen[:, i] * site)[:, None, :]
-        return out
-
-    def _pattern_present(self) -> np.ndarray:
-        return self._pattern.astype(bool)
+            z3 = normal_density(self.axis[:, None], (centre + sex * state.sex)[:, None, None] + state.age * self._ages, variance)  # (k, m, ages)
+            out += np.matmul(z3 * (0.5 * self._age_weights), seen)
+        return out * site[:, None, :]
 
 
 def pattern_key(present: np.ndarray, bound: tuple[str, ...]) -> np.ndarray:

@@ -147,8 +147,8 @@ def draw_course(z: np.ndarray, constant: np.ndarray, calendar: np.ndarray, base:
     late = entering.random(n) < dials.delayed_entry
     entry = np.where(late, entering.random(n) * dials.max_entry_days, 0.0)
     probability = severity_probability(liability, dials)
-    drawn: np.ndarray = stream("severity", seed).random(n)
-    severity = (drawn[:, None] > np.cumsum(probability, axis=1)[:, :-1]).sum(axis=1)
+    drawn = stream("severity", seed).random((n, 1))
+    severity = (drawn > np.cumsum(probability, axis=1)[:, :-1]).sum(axis=1)
     return Course(risk, outcome, hazard, end, np.where(end == time, cause, 0), entry, end > entry, probability, severity)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
 
 from equipoise.cohort.generator.dials import require, stream
 from equipoise.cohort.generator.people import People
@@ -72,12 +71,17 @@ def draw_state(people: People, score: np.ndarray, seed: int, dials: StateDials) 
     return np.column_stack([z1, own[:, 1], z3, own[:, 3]])
 
 
+def normal_density(x: np.ndarray, mean: np.ndarray | float, variance: float) -> np.ndarray:
+    """Density of N(mean, variance) at x; broadcast."""
+    return np.asarray(np.exp(-0.5 * (x - mean) ** 2 / variance) / np.sqrt(2.0 * np.pi * variance))
+
+
 def density_z1(z1: np.ndarray, score: np.ndarray, dials: StateDials) -> np.ndarray:
     """p(z1 | G) on a grid: f64 (n, len(z1))."""
     h2 = dials.heritability
-    return norm.pdf(z1[None, :], np.sqrt(h2) * score[:, None], np.sqrt(1.0 - h2))
+    return normal_density(z1, np.sqrt(h2) * score[:, None], 1.0 - h2)
 
 
 def density_z3(z3: np.ndarray, mean: np.ndarray, variance: float) -> np.ndarray:
-    """Normal density on a grid: f64 (n, len(z3))."""
-    return norm.pdf(z3[None, :], mean[:, None], np.sqrt(variance))
+    """p(z3) on a grid, given its mean in every row: f64 (n, len(z3))."""
+    return normal_density(z3, mean[:, None], variance)
