@@ -93,3 +93,8 @@ def test_one_class_only_is_refused_with_both_counts() -> None:
     with pytest.raises(UserError, match="0: 40, 1: 0"):
         RiskTask(target="died", class_weight=None).setup(TargetTable("binary", table))
     assert math.isnan(RiskTask(target="died", class_weight=None).prevalence)
+
+
+def test_a_class_weight_of_zero_is_refused() -> None:
+    with pytest.raises(UserError, match="class_weight"):
+        RiskTask(target="died", class_weight=0.0)

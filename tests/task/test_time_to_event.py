@@ -196,3 +196,8 @@ def test_saturated_hazards_equal_scikit_survivals_cumulative_incidence() -> None
     task = task_on(outcomes, n_intervals=1000, horizons_days=frozen["horizons"])
     risk = task.cumulative_incidence(fitted(task, outcomes))[0, 0]
     assert risk.numpy() == pytest.approx(frozen["cause_1"], abs=1e-4)
+
+
+def test_no_interval_at_all_is_refused() -> None:
+    with pytest.raises(UserError, match="n_intervals"):
+        TimeToEventTask(target="survival", n_intervals=0, horizons_days=None)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from equipoise.cohort.draft import TargetTable
+from equipoise.contract.errors import UserError
 from equipoise.contract.question import Question
 from equipoise.contract.tensors import Draws, Target
 from equipoise.task import Answer, Task, observed_rows, refuse_one_class, refuse_unsupported
@@ -33,6 +34,10 @@ class RiskTask(Task):
 
     def __init__(self, *, target: str, class_weight: float | None) -> None:
         super().__init__(target=target)
+        if class_weight is not None and not class_weight > 0:
+            raise UserError(
+                f"class_weight of the task on {target!r}", expected="a number above 0, or null", found=f"{class_weight:g}", mend="set task.risk.class_weight"
+            )
         self.log_weight = 0.0 if class_weight is None else math.log(class_weight)
         self.prevalence = math.nan
 

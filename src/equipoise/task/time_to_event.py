@@ -50,6 +50,8 @@ class TimeToEventTask(Task):
 
     def __init__(self, *, target: str, n_intervals: int, horizons_days: list[float] | None) -> None:
         super().__init__(target=target)
+        if n_intervals < 1:
+            raise UserError(f"n_intervals of the task on {target!r}", expected="at least 1", found=str(n_intervals), mend="set task.time_to_event.n_intervals")
         self.n_intervals, self.wanted_days = n_intervals, horizons_days
         self.register_buffer("edges", torch.zeros(2), persistent=False)
         self.n_causes, self.horizons_days, self.base = 1, (1.0,), (0.0,)
