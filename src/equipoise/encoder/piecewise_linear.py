@@ -37,6 +37,8 @@ class PiecewiseLinear(Encoder):
     accepts = Vector
     edge: Tensor
     width: Tensor
+    low: Tensor
+    high: Tensor
 
     def __init__(self, *, spec: VectorSpec, d_model: int, d_number: int, hidden: list[int], d_category: int, dropout: float, prior_scale: float) -> None:
         super().__init__()
@@ -45,6 +47,11 @@ class PiecewiseLinear(Encoder):
         self._n_bins = edges.shape[1] - 1
         self.register_buffer("edge", edges[:, :-1].contiguous())
         self.register_buffer("width", (edges[:, 1:] - edges[:, :-1]).clamp(min=1e-4).contiguous())
+        # The first bin is open below and the last above, so that no value beyond the train range is lost.
+        low, high = torch.zeros(self._n_bins), torch.ones(self._n_bins)
+        low[0], high[-1] = -_OPEN, _OPEN
+        self.register_buffer("low", low, persistent=False)
+        self.register_buffer("high", high, persistent=False)
         self.weight = nn.Parameter(torch.randn(spec.n_values, self._n_bins, d_number) / sqrt(self._n_bins))
         self.bias = nn.Parameter(torch.zeros(spec.n_values, d_number))
         self.categories = Categories(spec.cardinalities, d_category)
@@ -53,10 +60,7 @@ class PiecewiseLinear(Encoder):
     def forward(self, part: Vector) -> Tokens:  # type: ignore[override]
         x = part.value.masked_fill(~part.observed, 0.0)
         q = (x[..., None] - self.edge) / self.width
-        # The first bin is open below and the last above, so that no value beyond the train range is lost.
-        low, high = torch.full_like(self.edge[0], 0.0), torch.full_like(self.edge[0], 1.0)
-        low[0], high[-1] = -_OPEN, _OPEN
-        e = torch.einsum("pfk,fkd->pfd", q.clamp(low, high), self.weight) + self.bias
+        e = torch.einsum("pfk,fkd->pfd", q.clamp(self.low, self.high), self.weight) + self.bias
         e = e.relu() * part.observed[..., None]
         return one_token_each(self.perceptron(torch.cat([e.flatten(1), part.observed.to(e.dtype), self.categories(part.category)], 1)), part)
 

@@ -23,14 +23,16 @@ def unpack(packed: np.ndarray, n_variants: int) -> np.ndarray:
     >>> unpack(np.array([[0b11100100]], np.uint8), 4).tolist()
     [[0, 1, 2, 3]]
     """
-    return _UNPACKED[packed].reshape(packed.shape[0], -1)[:, :n_variants]
+    return _UNPACKED[packed].reshape(packed.shape[0], packed.shape[1] * 4)[:, :n_variants]
 
 
 def pack(call: np.ndarray) -> np.ndarray:
     """The inverse of `unpack`; places behind the last variant are 0."""
-    padded = np.zeros((call.shape[0], -(-call.shape[1] // 4) * 4), np.uint8)
+    n_bytes = -(-call.shape[1] // 4)
+    padded = np.zeros((call.shape[0], n_bytes * 4), np.uint8)
     padded[:, : call.shape[1]] = call
-    return np.asarray(padded.reshape(call.shape[0], -1, 4) @ np.array([1, 4, 16, 64], np.uint8), np.uint8)
+    quad = padded.reshape(call.shape[0], n_bytes, 4)
+    return quad[..., 0] | quad[..., 1] << 2 | quad[..., 2] << 4 | quad[..., 3] << 6
 
 
 def blocks(packed: np.ndarray, line: np.ndarray, n_variants: int) -> Iterator[tuple[slice, np.ndarray]]:

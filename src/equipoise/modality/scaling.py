@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+_FARTHEST = 1e6  # standard deviations; keeps float32 finite whatever a new cohort holds
+
 
 @dataclass(frozen=True)
 class Scaling:
@@ -57,7 +59,7 @@ class Scaling:
         lo, hi, unit, mean, sd = (getattr(self, f.name)[column] for f in fields(self))
         x = np.clip(np.asarray(x, np.float64), lo, hi)
         logged = np.log1p(np.maximum(x, 0.0) / np.where(unit > 0, unit, 1.0))
-        return (np.where(unit > 0, logged, x) - mean) / sd
+        return np.clip((np.where(unit > 0, logged, x) - mean) / sd, -_FARTHEST, _FARTHEST)
 
     def state(self) -> dict[str, Any]:
         return {f.name: torch.from_numpy(getattr(self, f.name).copy()) for f in fields(self)}
@@ -77,7 +79,7 @@ def _fit_column(x: np.ndarray, winsorise: float | None, log_skewness: float | No
         x = np.log1p(x / unit)
     sd = float(x.std())
     # A constant column has no scale; rounding may leave its standard deviation a hair above zero.
-    return float(lo), float(hi), unit, float(x.mean()), sd if sd > 1e-9 * max(1.0, float(np.abs(x).max())) else 1.0
+    return float(lo), float(hi), unit, float(x.mean()), sd if sd > max(1e-9 * float(np.abs(x).max()), 1e-100) else 1.0
 
 
 def _log_unit(x: np.ndarray, log_skewness: float) -> float:
@@ -94,6 +96,5 @@ def skewness(x: np.ndarray) -> float:
     >>> skewness(np.array([1.0, 2.0, 3.0]))
     0.0
     """
-    deviation = x - x.mean()
-    variance = float(np.mean(deviation**2))
-    return float(np.mean(deviation**3)) / variance**1.5 if variance > 0 else 0.0
+    deviation, sd = x - x.mean(), float(x.std())
+    return float(np.mean((deviation / sd) ** 3)) if sd > 1e-100 else 0.0
