@@ -31,6 +31,8 @@ def test_binary_outcomes_are_0_and_1_or_say_what_is_positive(tmp_path: Path) -> 
     assert numbers.counts["y"] == {"kind": "binary", "event": 1, "no event": 1, "missing": 1}
     texts = read(tmp_path, pl.DataFrame({"c": ["dead", "alive", "", "dead"]}), {"kind": "binary", "column": "c", "positive": "dead"})
     np.testing.assert_array_equal(column(texts, "outcome"), [1, 0, np.nan, 1])
+    for values, positive in ((["TRUE", "false"], "True"), ([1.0, 2.0], "1.0"), (["1", "2"], 1), ([True, False], "True")):
+        assert column(read(tmp_path, pl.DataFrame({"c": values}), {"kind": "binary", "column": "c", "positive": positive}), "outcome") == [1, 0]
     truth = read(tmp_path, pl.DataFrame({"c": [True, False]}), {"kind": "binary", "column": "c"})
     assert column(truth, "outcome") == [1, 0]
     for table, spec, message in (

@@ -30,7 +30,7 @@ def read_table(path: Path) -> pl.DataFrame:
     """
     kind = path.suffix.lower()
     try:
-        if kind == ".parquet":
+        if kind in (".parquet", ".pq"):
             table = pl.read_parquet(path)
         elif kind in _TEXT_KINDS:
             table = pl.read_csv(path, separator=_separator(path), infer_schema=False, null_values=list(MISSING), encoding="utf8")

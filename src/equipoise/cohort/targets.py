@@ -188,12 +188,12 @@ def target_table(
 def _binary(column: pl.Series, positive: Any, of: str) -> np.ndarray:
     if positive is not None:
         text = as_text(column)
-        want = as_text(pl.Series([positive]))[0]
-        if want not in set(text.to_list()):
+        hit = _equal(text, str(as_text(pl.Series([positive]))[0]))
+        if not hit.any():
             raise UserError(f"{of}: no row has the positive value {positive!r}", found=_levels(text), mend="correct `positive`")
         if text.n_unique() - int(text.null_count() > 0) > 2:
             raise UserError(f"{of} is declared binary", expected="two values", found=_levels(text), mend="use kind multiclass, or recode")
-        return (text == want).cast(pl.Float64).fill_null(np.nan).to_numpy().copy()
+        return hit.cast(pl.Float64).fill_null(np.nan).to_numpy().copy()
     try:
         value = as_number(column, of).fill_null(np.nan).to_numpy().copy()
     except UserError:
@@ -203,6 +203,13 @@ def _binary(column: pl.Series, positive: Any, of: str) -> np.ndarray:
             f"{of} is declared binary", expected="0 and 1", found=_levels(as_text(column)), mend="say which value is `positive`, or use another kind"
         )
     return value
+
+
+def _equal(text: pl.Series, want: str) -> pl.Series:
+    """Which texts mean ``want``, null where missing: case does not matter ("True", "true"), and numbers are equal as numbers ("1", "1.0")."""
+    number = pl.Series([want]).cast(pl.Float64, strict=False)[0]
+    same = text.str.to_lowercase() == want.lower()
+    return same if number is None else same | (text.cast(pl.Float64, strict=False) == number).fill_null(False)
 
 
 def _classes(column: pl.Series, classes: list[str] | None, of: str) -> tuple[np.ndarray, list[str]]:
