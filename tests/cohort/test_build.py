@@ -159,6 +159,15 @@ def test_the_hash_follows_content_and_settings_and_no_path(tmp_path: Path) -> No
     assert cohort_hash(here.source().fingerprint()) != one
 
 
+def test_an_existing_cohort_of_files_is_opened_without_writing(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    cohort = build_cohort(world.source(), tmp_path / "cohorts", truth_dir=tmp_path / "truth")
+    (tmp_path / "cohorts" / f".{cohort.hash}.lock").unlink()
+    assert build_cohort(world.source(), tmp_path / "cohorts", truth_dir=tmp_path / "truth").hash == cohort.hash
+    assert [p.name for p in (tmp_path / "cohorts").iterdir()] == [cohort.hash]
+    assert not (tmp_path / "truth").exists()
+
+
 def test_manifests_hold_no_folder_of_this_machine(tmp_path: Path) -> None:
     world = World(tmp_path)
     cohort = build_cohort(world.source(), tmp_path / "cohorts")

@@ -51,7 +51,8 @@ def build_cohort(source: Source, cohorts_dir: Path, *, truth_dir: Path | None = 
     fingerprint = source.fingerprint()
     name = cohort_hash(fingerprint)
     folder = cohorts_dir / name
-    truth = None if truth_dir is None else truth_dir / name
+    knows_truth = type(source).write_truth is not Source.write_truth
+    truth = truth_dir / name if truth_dir is not None and knows_truth else None
     built = False
     if not folder.exists() or (truth is not None and not truth.exists()):
         with _lock(cohorts_dir, name):
