@@ -203,7 +203,7 @@ def risk_distribution(curves: Curves, model: str, *, outcome: str) -> tuple[Figu
 def _counted(curve: Mapping[str, Any], key: str) -> tuple[np.ndarray, np.ndarray]:
     """Edges and counts, suppressed cells as zero; empty where they do not fit together."""
     edges, counts = array(curve, "edges"), np.nan_to_num(array(curve, key))
-    return (edges, counts) if edges.size == counts.size + 1 else (np.array([0.0, 1.0]), np.zeros(1))
+    return (edges, counts) if edges.size == counts.size + 1 and np.isfinite(edges).all() else (np.array([0.0, 1.0]), np.zeros(1))
 
 
 def _quantiles(edges: np.ndarray, counts: np.ndarray) -> np.ndarray:

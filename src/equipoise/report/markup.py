@@ -7,7 +7,10 @@ import re
 from collections.abc import Sequence
 
 # Absolute paths of Unix (two parts or more), of Windows and of a home folder. "mg/dL", "a/b" and "h=365" are none.
-_PATH = re.compile(r"(?:file://)?(?<![\w.:/\\])(?:~(?=[/\\])|[A-Za-z]:(?=\\))?(?:[/\\][\w.@%+~,=-]+){2,}[/\\]?|(?<!\w)~[/\\][\w.@%+~,=-]+[/\\]?")
+_PATH = re.compile(
+    r"(?:file://|(?<![\w.:/\\])(?:~(?=[/\\])|[A-Za-z]:(?=\\))?)(?:[/\\][\w.@%+~,=-]+){2,}[/\\]?"
+    r"|(?<!\w)~[/\\][\w.@%+~,=-]+[/\\]?"
+)
 
 
 class Html(str):
@@ -116,11 +119,13 @@ class Numbering:
         """
         self.tables += 1
         width = len(head)
-        title = tag("caption", tag("b", f"Table {self.tables}. "), caption)
+        # The caption stands outside of the box that scrolls, so that a phone shows all of it.
+        title = tag("figcaption", tag("b", f"Table {self.tables}. "), caption)
         top = tag("thead", tag("tr", *[tag("th", c, scope="col", class_="num" if i >= text_columns else None) for i, c in enumerate(head)]))
         body = tag("tbody", *[_row(row, width, text_columns) for row in rows])
         foot = paragraph(note, kind="note") if note else ""
-        return tag("div", tag("div", tag("table", title, top, body, class_=kind or None), class_="scroll", tabindex="0"), foot, class_="tablebox")
+        box = tag("div", tag("table", top, body, class_=kind or None), class_="scroll", tabindex="0")
+        return tag("figure", title, box, foot, class_="tablebox")
 
     def figure(self, caption: object, drawing: Html, *, wide: bool = False) -> Html:
         """A numbered figure with its caption.

@@ -17,7 +17,7 @@ from equipoise.report.vocabulary import VERDICTS, humane, lower
 def masthead(finding: Finding) -> Html:
     """Title, question, and by which run."""
     context = finding.context
-    line = [t for t in ("Equipoise trial report", context.get("name"), _day(context.get("started"))) if t]
+    line = [tag("span", t) for t in ("Equipoise trial report", context.get("name"), _day(context.get("started"))) if t]
     return tag(
         "header",
         paragraph(*[join(" · " if i else "", t) for i, t in enumerate(line)], kind="running"),

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from equipoise.report.markup import without_paths
 from equipoise.report.reading import mapping
 
 ENDPOINTS = ("task", "model", "scenario", "metric", "value", "lo", "hi", "better", "method", "note")
@@ -58,6 +59,8 @@ def _csv(names: Sequence[str], lines: Sequence[Mapping[str, Any]]) -> str:
 def _field(value: Any) -> str:
     if value is None:
         return ""
-    text = repr(value) if isinstance(value, float) else str(value)
-    # A spreadsheet runs what begins like a formula; a name must not.
-    return "'" + text if isinstance(value, str) and text[:1] in "=+-@\t\r" else text
+    if isinstance(value, str):
+        text = without_paths(value)
+        # A spreadsheet runs what begins like a formula; a name must not.
+        return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    return repr(value)

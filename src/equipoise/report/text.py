@@ -170,10 +170,9 @@ def align(numbers: Sequence[str]) -> list[str]:
 
 
 def _split(text: str) -> tuple[str, str] | None:
-    body = text.lstrip(f"+<>{MINUS}")
-    if not body[:1].isdigit():
+    if not text.lstrip(f"+<>{MINUS}")[:1].isdigit():
         return None
-    whole, _, rest = text.rstrip("%").partition(".")
+    whole, _, rest = text.rstrip("%").partition(".")  # a sign is as wide as a digit where figures are tabular
     return whole, rest
 
 
