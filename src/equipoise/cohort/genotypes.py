@@ -138,8 +138,20 @@ def relationship(left: tuple[Genome, np.ndarray], right: tuple[Genome, np.ndarra
         z = centred(a.copies(lines_a, part), frequency[part])
         w = z if a is b and lines_a is lines_b else centred(b.copies(lines_b, part), frequency[part])
         out += z @ w.T
+    return out / _heterozygosity(frequency)
+
+
+def self_relationship(genome: Genome, lines: np.ndarray, frequency: np.ndarray) -> np.ndarray:
+    """The diagonal of `relationship` of these lines with themselves, f64 (G,)."""
+    out = np.zeros(len(lines))
+    for variants, copies in genome.blocks(lines):
+        out += (centred(copies, frequency[variants]) ** 2).sum(axis=1)
+    return out / _heterozygosity(frequency)
+
+
+def _heterozygosity(frequency: np.ndarray) -> float:
     p = frequency[np.isfinite(frequency)]
-    return out / max(2 * float((p * (1 - p)).sum()), 1e-12)
+    return max(2 * float((p * (1 - p)).sum()), 1e-12)
 
 
 @dataclass(frozen=True)
@@ -172,9 +184,7 @@ class Components:
             value, vector = value[::-1], vector[:, ::-1]
             # The sign of an eigenvector is arbitrary: fix it, so that machines agree.
             vector = vector * np.where(vector[np.abs(vector).argmax(axis=0), np.arange(n_components)] < 0, -1.0, 1.0)
-            p = frequency[np.isfinite(frequency)]
-            total = max(2 * float((p * (1 - p)).sum()), 1e-12)
-            scale = np.where(value > 1e-9, np.sqrt(len(lines)) / (total * np.maximum(value, 1e-9)), 0.0)
+            scale = np.where(value > 1e-9, np.sqrt(len(lines)) / (_heterozygosity(frequency) * np.maximum(value, 1e-9)), 0.0)
             for variants, copies in genome.blocks(lines):
                 loading[variants] = centred(copies, frequency[variants]).T @ vector * scale
         return cls(store.variants, frequency, loading)

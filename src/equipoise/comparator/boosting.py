@@ -125,7 +125,7 @@ class Boosting(Comparator):
         members = tuple(_Trees(piece, size, self._settings, stream_seed("boosting", self.seed, m)) for m in range(self._members))
         for member in members:
             member.grow(x, rounds)
-        return _Fit(screen, members, size, rounds, loss / piece.weight.sum())
+        return _Fit(screen, members, size, rounds, float(loss / piece.weight.sum()))
 
     def _grow(self, folds: list[_Fold], size: int) -> tuple[float, int]:
         """The lowest summed check loss of this tree size, and its number of rounds."""

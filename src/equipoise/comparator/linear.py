@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 from equipoise.cohort.features import Features
 from equipoise.cohort.frozen import Cohort
@@ -16,6 +13,7 @@ from equipoise.comparator import Comparator, Forecast
 from equipoise.comparator.design import Design
 from equipoise.comparator.inner import Table, evidences_for, folds_of_piece, genotypes_among, nothing_to_read
 from equipoise.comparator.reduction import Piece, join, pieces
+from equipoise.comparator.ridge import RidgeLogistic, RidgeRegression, ridge
 from equipoise.comparator.screen import Screen
 from equipoise.contract.question import Question
 
@@ -105,7 +103,7 @@ class Linear(Comparator):
         screen = _screen(cohort, genome, sizes[i], piece)
         x = _columns(table.of(piece.rows), screen, sizes[i], cohort, piece.rows, frozenset())
         design = Design().fit(x)
-        model = _model(piece, self._penalties[j])
+        model = ridge(piece, self._penalties[j])
         model.fit(design.apply(x))
         return _Fit(design, model, screen, sizes[i], self._penalties[j], float(losses[i, j] / piece.weight.sum()))
 
@@ -114,7 +112,7 @@ class Linear(Comparator):
         design = Design().fit(inputs[0])
         z_fit, z_check = (design.apply(x) for x in inputs)
         losses = np.full(len(self._penalties), np.inf)
-        model = _model(fit, self._penalties[0])
+        model = ridge(fit, self._penalties[0])
         for j, penalty in enumerate(self._penalties):
             model.penalty = penalty
             model.fit(z_fit)
@@ -127,7 +125,7 @@ class Linear(Comparator):
 @dataclass(frozen=True)
 class _Fit:
     design: Design
-    model: _Ridge | _Logistic
+    model: RidgeRegression | RidgeLogistic
     screen: Screen | None
     size: int
     penalty: float
@@ -143,58 +141,3 @@ def _screen(cohort: Cohort, genome: str | None, size: int, piece: Piece) -> Scre
 
 def _columns(x: np.ndarray, screen: Screen | None, size: int, cohort: Cohort, rows: np.ndarray, hidden: frozenset[str]) -> np.ndarray:
     return np.concatenate([x, screen.apply(cohort, rows, hidden, size)], axis=1) if screen and size else x
-
-
-def _model(piece: Piece, penalty: float) -> _Ridge | _Logistic:
-    return _Logistic(piece, penalty) if piece.n_classes else _Ridge(piece, penalty)
-
-
-class _Ridge:
-    """Weighted ridge regression; the Gram matrix is diagonalised once for all penalties."""
-
-    def __init__(self, piece: Piece, penalty: float) -> None:
-        self._piece, self.penalty = piece, penalty
-        self._spectrum: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
-
-    def fit(self, z: np.ndarray) -> None:
-        w = self._piece.weight / self._piece.weight.sum()
-        if self._spectrum is None:
-            self._mean = w @ z
-            self._base = float(w @ self._piece.outcome)
-            root = np.sqrt(w)[:, None] * (z - self._mean)
-            y = np.sqrt(w) * (self._piece.outcome - self._base)
-            if root.shape[1] <= root.shape[0]:
-                value, vector = np.linalg.eigh(root.T @ root)
-                self._spectrum = value, vector, vector.T @ (root.T @ y)
-            else:  # more columns than rows: the dual problem
-                value, vector = np.linalg.eigh(root @ root.T)
-                self._spectrum = value, root.T @ vector, vector.T @ y
-        value, vector, right = self._spectrum
-        self._b = vector @ (right / (np.maximum(value, 0.0) + self.penalty))
-
-    def predict(self, z: np.ndarray) -> np.ndarray:
-        return (self._base + (z - self._mean) @ self._b)[:, None]
-
-
-class _Logistic:
-    """Weighted (multinomial) ridge logistic regression, started from the previous penalty's solution; classes without a row get their base share."""
-
-    def __init__(self, piece: Piece, penalty: float) -> None:
-        self._piece, self.penalty = piece, penalty
-        self._classes = np.unique(piece.outcome.astype(np.int64))
-        self._fitter = LogisticRegression(max_iter=300, tol=1e-4, warm_start=True)
-
-    def fit(self, z: np.ndarray) -> None:
-        self._constant = len(self._classes) < 2 or not z.shape[1]
-        if self._constant:
-            return
-        self._fitter.set_params(C=1.0 / (len(z) * self.penalty))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # weak penalties far down the path; the folds judge them as they are
-            self._fitter.fit(z, self._piece.outcome.astype(np.int64), sample_weight=self._piece.weight)
-
-    def predict(self, z: np.ndarray) -> np.ndarray:
-        out = np.tile(self._piece.base(), (len(z), 1))
-        if not self._constant and len(z):
-            out[:, self._classes] = self._fitter.predict_proba(z) * out[:, self._classes].sum(axis=1, keepdims=True)
-        return out
