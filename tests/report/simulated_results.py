@@ -194,6 +194,7 @@ def continuous_results(seed: int = 1) -> dict[str, Any]:
     y = truth + rng.normal(0, 1.6, N)
     risks = {"equipoise": 22.4 + 0.75 * (y - 22.4) * 0.7 + rng.normal(0, 0.7, N), "gblup": 22.4 + 0.5 * (y - 22.4) + rng.normal(0, 0.8, N)}
     endpoints, differences = estimated(CONTINUOUS, y, risks, rng)
+    gain = differences["gblup"]["crps"]["hi"] < 0
     counts, px, oy = np.histogram2d(risks["equipoise"], y, bins=(18, 20))
     curves: dict[str, Any] = {m: {"calibration": calibration_curve(y, p, False)} for m, p in risks.items()}
     table = [[None if 0 < c < 10 else int(c) for c in row] for row in counts]
@@ -212,12 +213,12 @@ def continuous_results(seed: int = 1) -> dict[str, Any]:
         "endpoints": endpoints["equipoise"],
         "comparators": {"gblup": {"required": True, "endpoints": endpoints["gblup"], "notes": {"heritability": 0.61}}},
         "comparisons": differences,
-        "verdict": "no demonstrated gain",
+        "verdict": "demonstrated gain" if gain else "no demonstrated gain",
         "verdict_detail": {
-            "sentence": "The difference in CRPS from gblup includes 0.",
+            "sentence": f"The interval of the difference in CRPS from gblup {'excludes' if gain else 'includes'} 0.",
             "primary": "crps",
             "against": ["gblup"],
-            "reasons": ["gblup: the interval of the difference includes 0"],
+            "reasons": [f"gblup: the interval of the difference {'excludes' if gain else 'includes'} 0"],
             "exploratory": False,
             "opening": None,
         },

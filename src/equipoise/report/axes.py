@@ -32,6 +32,9 @@ _STYLE: dict[str, Any] = {
     "xtick.labelsize": 7.0,
     "ytick.labelsize": 7.0,
     "legend.fontsize": 7.0,
+    "figure.facecolor": "none",  # the page's own, also in the dark
+    "savefig.facecolor": "none",
+    "axes.facecolor": "none",
     "axes.edgecolor": "#444444",
     "axes.labelcolor": INK,
     "text.color": INK,

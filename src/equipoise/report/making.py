@@ -71,7 +71,9 @@ def comparators(finding: Finding) -> Html:
 
 def reader_notes(context: Mapping[str, Any]) -> Html:
     """Section: what the cohort has and the fitted views did not know."""
-    notes = {view: said for view, said in mapping(context, "reader_notes").items() if said}
+    found = mapping(context, "reader_notes")
+    notes = {view: {k: v for k, v in said.items() if v} if isinstance(said, Mapping) else said for view, said in found.items()}
+    notes = {view: said for view, said in notes.items() if said}
     if not notes:
         return Html("")
     pairs = [(str(view).replace("_", " "), sure(said)) for view, said in notes.items()]
@@ -93,7 +95,7 @@ def reproducibility(finding: Finding) -> Html:
         ("Seeds", ", ".join(str(s) for s in context.get("seeds") or ()) or "not recorded"),
         ("Versions", ", ".join(f"{k} {v}" for k, v in mapping(context, "versions").items()) or "not recorded"),
     ]
-    protocol = [(humane(k), sure(v)) for k, v in mapping(finding.results, "protocol").items()]
+    protocol = [(humane(k), sure(str(v) if k == "seed" else v)) for k, v in mapping(finding.results, "protocol").items() if v is not None]
     config = context.get("config_yaml")
     return section(
         "Reproducibility",

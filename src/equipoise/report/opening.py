@@ -55,7 +55,7 @@ def question(finding: Finding) -> str:
         return f"How well does this setting of {finding.model_name} predict {what} in the rows kept for choosing settings?"
     n = finite(dig(finding.results, "n", "rows"))
     rows = f"{count(n)} rows" if n is not None else "rows"
-    return f"Does {finding.model_name} predict {what}{than} in {rows} on which none of them was fitted?"
+    return f"Does {finding.model_name} predict {what}{than} in {rows} that no model was fitted to?"
 
 
 def verdict(finding: Finding) -> Html:
@@ -127,7 +127,8 @@ def _details(finding: Finding) -> Html:
     """Reasons, the smallest gain that could have been shown, net benefit, margin."""
     detail = mapping(finding.results, "verdict_detail")
     reasons = detail.get("reasons")
-    lines: list[Any] = [sentence(r) for r in (reasons.values() if isinstance(reasons, dict) else reasons or ())]
+    # Not capitalised: a reason may begin with a comparator's name.
+    lines: list[Any] = [str(r).rstrip(".") + "." for r in (reasons.values() if isinstance(reasons, dict) else reasons or ())]
     parts: list[Any] = [bullets(lines)] if lines else []
     more = [(name, sure(detail[key])) for key, name in _MORE.items() if detail.get(key) not in (None, {}, [])]
     return join(*parts, facts(more) if more else "")

@@ -59,12 +59,6 @@ def columns(tree: object, *names: str) -> list[np.ndarray]:
 
 
 def level_of(results: Mapping[str, Any]) -> float:
-    """The level of the intervals, from the protocol (``level``, ``confidence`` or ``alpha``); 0.95 where it says none."""
-    protocol = mapping(results, "protocol")
-    for key in ("level", "confidence", "confidence_level", "interval_level"):
-        level = finite(protocol.get(key))
-        if level is not None and 0 < level < 1:
-            return level
-    alpha = finite(protocol.get("alpha"))
-    # The protocol's one-sided alpha of 0.025 and a two-sided one of 0.05 both mean 95 %.
-    return 0.95 if alpha is None or alpha in (0.025, 0.05) or not 0 < alpha < 0.5 else 1 - 2 * alpha
+    """The two-sided level of the intervals, from the protocol; 0.95 where it says none."""
+    level = finite(dig(results, "protocol", "level"))
+    return level if level is not None and 0 < level < 1 else 0.95

@@ -217,7 +217,7 @@ def sure(value: object) -> Html:
         case bool():
             return esc("yes" if value else "no")
         case int():
-            return esc((f"{value:,}" if abs(value) >= 10_000 else str(value)).replace("-", MINUS))
+            return esc(f"{value:,}".replace("-", MINUS))
         case float():
             return esc(f"{value:.6g}".replace("-", MINUS)) if math.isfinite(value) else tag("span", NOT_ESTIMATED, class_="missing")
         case dict():
