@@ -71,7 +71,7 @@ def mosaics(ancestry: np.ndarray, panel: Panel, generations: float, rng: np.rand
     """Haplotypes copied from the founders, u8 (m, V).
 
     Along a chromosome the population switches ``generations`` times per Morgan to one drawn from ``ancestry``; within a population the
-    copied founder switches 4 N_e / founders times per Morgan.
+    copied founder switches 4 N / founders times per Morgan.
 
     Args:
         ancestry: f64 (m, 3), rows sum to 1.
@@ -89,7 +89,7 @@ def mosaics(ancestry: np.ndarray, panel: Panel, generations: float, rng: np.rand
         moved[:, 0] = True  # with no generations since admixture a chromosome is of one population
         at = rng.random(shape)
         population = fill_forward(moved, (at > edges[:, :1]).astype(np.int8) + (at > edges[:, 1:]))
-        switch = moved | (rng.random(shape) < -np.expm1(-4.0 * panel.effective_size * gap[sites] / n_founders))
+        switch = moved | (rng.random(shape) < -np.expm1(-4.0 * panel.sizes[population] * gap[sites] / n_founders))
         founder = fill_forward(switch, rng.integers(0, n_founders, shape, dtype=np.int32))
         out[:, sites] = panel.haplotype[population, founder, sites]
     return out
