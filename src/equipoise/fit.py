@@ -17,10 +17,10 @@ from equipoise.cohort.roles import Split, inner_folds
 from equipoise.comparator import Comparator
 from equipoise.contract.make import make
 from equipoise.contract.question import Question
-from equipoise.contract.tables import SCENARIO_ALL
+from equipoise.contract.tables import SCENARIO_ALL, Role
 from equipoise.learner.train import train_member
 from equipoise.predict import Ensemble
-from equipoise.predict_table import prediction_table
+from equipoise.predict_table import outcomes, prediction_table
 from equipoise.record import write_json
 from equipoise.tune import tuned
 
@@ -40,16 +40,14 @@ class SplitFit:
     notes: dict[str, Any]
 
 
-def fit_split(
-    config: Mapping[str, Any], cohort: Cohort, split: Split, rows: np.ndarray, folder: Path, *, repeat: int, fold: int, loggers: list[Any]
-) -> SplitFit:
+def fit_split(config: Mapping[str, Any], cohort: Cohort, split: Split, role: Role, folder: Path, *, repeat: int, fold: int, loggers: list[Any]) -> SplitFit:
     """Fits everything on one split and predicts its evaluated rows.
 
     Args:
         config: the resolved config.
         cohort: the cohort.
         split: row numbers by role.
-        rows: the rows to predict.
+        role: whose rows are predicted: held_out, or select in a sweep.
         folder: the split's folder.
         repeat: of the cross-validation, 0 for a fixed split.
         fold: likewise.
@@ -61,11 +59,11 @@ def fit_split(
         return done
     config, tuning = tuned(config, cohort, split, folder)
     ensemble = train_ensemble(config, cohort, split, folder, loggers)
-    questions = ensemble.questions
+    questions, draws = ensemble.questions, int(config["learner"]["predict_draws"])
     scenarios = _scenarios(config, questions)
     tables, not_run, noted = [], {}, {}
     for name, hidden in scenarios.items():
-        made = ensemble.predict(cohort, rows, draws=config["learner"]["predict_draws"], scenario=name, hidden=hidden, repeat=repeat, fold=fold)
+        made = ensemble.predict(cohort, split.rows(role), draws=draws, scenario=name, hidden=hidden, repeat=repeat, fold=fold, role=role)
         tables.append(made.table)
         if name == SCENARIO_ALL:
             manifest = made.manifest
@@ -75,7 +73,7 @@ def fit_split(
             if why_not is not None:
                 not_run[f"{comparator.name}/{question.task}"] = why_not
                 continue
-            tables += _compared(config, comparator, cohort, split, rows, question, scenarios, repeat, fold)
+            tables += _compared(config, comparator, cohort, split, role, question, scenarios, repeat, fold)
             noted[f"{comparator.name}/{question.task}"] = comparator.notes()
     notes = {
         "questions": [vars(q) for q in questions],
@@ -132,7 +130,7 @@ def _compared(
     comparator: Comparator,
     cohort: Cohort,
     split: Split,
-    rows: np.ndarray,
+    role: Role,
     question: Question,
     scenarios: dict[str, frozenset[str]],
     repeat: int,
@@ -149,7 +147,7 @@ def _compared(
         calibration = make(config["calibration"])
         outcome, observed = outcomes(cohort, question, split.calibrate)
         calibration.fit(question, comparator.predict(cohort, split.calibrate).risk, outcome, observed)
-    tables = []
+    tables, rows = [], split.rows(role)
     for scenario, hidden in scenarios.items():
         forecast = comparator.predict(cohort, rows, hidden)
         risk = calibration.apply(forecast.risk) if calibration is not None else forecast.risk
@@ -165,17 +163,10 @@ def _compared(
                 risk_raw=forecast.risk,
                 risk=risk,
                 total=forecast.total,
+                role=role,
             )
         )
     return tables
-
-
-def outcomes(cohort: Cohort, question: Question, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Outcomes of rows as `Calibration.fit` takes them: (n,), or (n, 3) time_days, event, entry_days for time to event; and which are observed."""
-    table = cohort.target(question.target).table[rows]
-    if question.kind == "time_to_event":
-        return table.select("time_days", "event", "entry_days").to_numpy().astype(np.float64), table["observed"].to_numpy()
-    return table["outcome"].to_numpy(), table["observed"].to_numpy()
 
 
 def _histories(folder: Path) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from equipoise.cohort.frozen import Cohort
 from equipoise.cohort.roles import Split, check_disjoint, check_events, fold_split, folds_of
 from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
+from equipoise.contract.tables import Role
 from equipoise.fit import SplitFit, fit_split, train_ensemble
 from equipoise.judge import cohort_facts, judge, log_results, open_seal, predictions_hash
 from equipoise.learner.loggers import logging_to
@@ -145,10 +146,11 @@ def _run(config: dict[str, Any], folder: Path, manifest: dict[str, Any], sweep: 
 def _fit_all(config: dict[str, Any], cohort: Cohort, folder: Path, loggers: list[Any], sweep: bool) -> list[SplitFit]:
     """One fit for a fixed split; one a fold for a cross-validation, each in its own folder."""
     validation = config["validation"]
+    role: Role = "select" if sweep else "held_out"
     if not validation["folds"]:
         split = Split.of(cohort)
         _check_split(config, cohort, split)
-        return [fit_split(config, cohort, split, split.select if sweep else split.held_out, folder, repeat=0, fold=0, loggers=loggers)]
+        return [fit_split(config, cohort, split, role, folder, repeat=0, fold=0, loggers=loggers)]
     fits = []
     for repeat in validation["repeats"]:
         for fold in folds_of(cohort, repeat) or _no_repeat(cohort, repeat):
@@ -157,8 +159,7 @@ def _fit_all(config: dict[str, Any], cohort: Cohort, folder: Path, loggers: list
             )
             _check_split(config, cohort, split)
             log.info("repeat %d, fold %d: %s", repeat, fold, split.sizes())
-            rows = split.select if sweep else split.held_out
-            fits.append(fit_split(config, cohort, split, rows, folder / f"fold_{repeat}_{fold}", repeat=repeat, fold=fold, loggers=loggers))
+            fits.append(fit_split(config, cohort, split, role, folder / f"fold_{repeat}_{fold}", repeat=repeat, fold=fold, loggers=loggers))
     return fits
 
 

@@ -43,7 +43,7 @@ def tuned(config: Mapping[str, Any], cohort: Cohort, split: Split, folder: Path)
     rows = np.sort(np.concatenate([split.train, split.select]))
     cluster = cohort.rows["cluster"].to_numpy()
     folds = inner_folds(cluster, rows, int(config["tune"]["folds"]), int(config["seed"]))
-    tried = []
+    tried: list[dict[str, Any]] = []
     for j, values in enumerate(itertools.product(*grid.values())):
         choice = dict(zip(grid, values, strict=True))
         one = with_values(config, choice)
@@ -55,7 +55,7 @@ def tuned(config: Mapping[str, Any], cohort: Cohort, split: Split, folder: Path)
             losses.append(_best_select(at))
         tried.append({"values": choice, "select_nll": float(np.mean(losses)), "per_fold": losses})
         log.info("tuning %s: select/nll %.4f", ", ".join(f"{k}={v}" for k, v in choice.items()), tried[-1]["select_nll"])
-    best = min(tried, key=lambda t: t["select_nll"])
+    best = min(tried, key=lambda t: float(t["select_nll"]))
     record = {"chosen": best["values"], "tried": tried, "folds": len(folds)}
     write_json(folder / "tune.json", record)
     return with_values(config, best["values"]), record

@@ -20,8 +20,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from equipoise.config.nearest import nearest
-from equipoise.places import configs_dir, experiments_dir
 from equipoise.contract.errors import UserError
+from equipoise.places import configs_dir, experiments_dir
 
 ROOT = "run"
 
@@ -89,20 +89,19 @@ def plain(config: DictConfig) -> dict[str, Any]:
     Raises:
         UserError: a value that must be given (``???``) is missing, or an interpolation does not resolve.
     """
-    keys = [k for k in config if k != "hydra"]
-    try:
-        # Hydra's node is needed to resolve ${now:} and left out of the result.
-        values = {
-            str(k): OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v := config[k]) else v for k in keys if not OmegaConf.is_missing(config, k)
-        }
-    except OmegaConfBaseException as e:
-        raise UserError(
-            f"Config key {getattr(e, 'full_key', None) or '?'} cannot be resolved", found=str(e).splitlines()[0], mend="correct the interpolation"
-        ) from e
-    missing = sorted(k for k in OmegaConf.missing_keys(config) if not k.startswith("hydra."))
+    nodes = {str(key): config._get_node(key) for key in config if key != "hydra"}
+    missing = [key for key, node in nodes.items() if OmegaConf.is_missing(config, key)]
+    missing += sorted(f"{key}.{below}" for key, node in nodes.items() if OmegaConf.is_config(node) for below in OmegaConf.missing_keys(node))
     if missing:
-        raise UserError(f"Config key {missing[0]} must be given", mend=f"add {missing[0]}=VALUE" + (f" (and {', '.join(missing[1:])})" if missing[1:] else ""))
-    return values
+        further = f" (and {', '.join(missing[1:])})" if missing[1:] else ""
+        raise UserError(f"Config key {missing[0]} must be given", mend=f"add {missing[0]}=VALUE{further}")
+    try:
+        # Hydra's node stays in place meanwhile: ${now:} and ${hydra:} need it.
+        values = {key: config[key] for key in nodes}
+        return {key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value for key, value in values.items()}
+    except OmegaConfBaseException as e:
+        place = getattr(e, "full_key", None) or "?"
+        raise UserError(f"Config key {place} cannot be resolved", found=str(e).splitlines()[0], mend="correct the interpolation") from e
 
 
 def expand(overrides: Sequence[str], axes: Sequence[str] = ()) -> list[list[str]]:

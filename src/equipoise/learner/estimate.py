@@ -14,7 +14,7 @@ import torch
 
 from equipoise.contract.counter import stream_seed
 from equipoise.data import CohortData
-from equipoise.learner.module import Learner, make_optimizer
+from equipoise.learner.module import Learner, make_optimizer, seed_noise
 from equipoise.learner.monitor import Monitor
 
 _STEPS = 3
@@ -65,11 +65,13 @@ def estimate(config: Mapping[str, Any], learner: Learner, data: CohortData, devi
     """
     network = copy.deepcopy(learner.network).to(device).train()
     optimizer = make_optimizer(config["optimizer"], network)
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0  # the cost of a step, without where it leads
     settings = config["learner"]
     draws = int(settings["train_draws"] or network.head.train_draws)
     seconds: list[float] = []
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(stream_seed("estimate", int(config["seed"])))
+        seed_noise(stream_seed("estimate", int(config["seed"])), device)
         for _ in range(_STEPS):
             began = _now(device)
             batch = data.first_batch().to(device)

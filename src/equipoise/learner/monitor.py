@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import final
 
@@ -77,6 +78,23 @@ def mixture_nll(task: Task, draws: Draws, target: Target) -> Tensor:
     each = torch.stack([task.loss(Draws(draws.value[s : s + 1]), plain) for s in range(draws.value.shape[0])])
     nll = math.log(each.shape[0]) - torch.logsumexp(-each, 0)
     return torch.where(target.observed, nll * target.weight, 0.0)
+
+
+@torch.no_grad()
+def base_rate_nll(network: Network, batches: Iterable[Batch]) -> float:
+    """select/nll of the network's starting point, the train rows' base rates: what a model that has learnt nothing gets."""
+    total = 0.0
+    kept = list(batches)
+    for name in network.tasks:
+        task = network.task(name)
+        start = task.start()
+        nll, mass = 0.0, 0.0
+        for batch in kept:
+            target = batch.targets[name]
+            nll += float(mixture_nll(task, Draws(start.expand(1, batch.size, -1)), target).double().sum())
+            mass += float((target.weight * target.observed).double().sum())
+        total += nll / mass
+    return total
 
 
 def _auroc(mean: Tensor, outcome: Tensor) -> float | None:

@@ -12,12 +12,8 @@ import torch
 MEANT = (
     # Batches are fetched as arrays from mapped memory; workers cost more than they bring on small cohorts.
     r".*does not have many workers.*",
-    # Without select rows there is nothing to validate on, and all epochs are run.
-    r".*You defined a `validation_step` but have no `val_dataloader`.*",
     # trainer.accelerator=cpu on a machine with an accelerator is the user's choice.
     r".*GPU available but not used.*",
-    # Metrics go to our own loggers.
-    r".*You called `self\.log.*no logger configured.*",
     # torch's own deprecation inside Lightning's tree mapping.
     r".*isinstance\(treespec, LeafSpec\).*",
     # Forked workers run numpy alone (Python 3.12 warns of any fork beside threads).

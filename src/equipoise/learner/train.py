@@ -29,6 +29,7 @@ from equipoise.learner.estimate import estimate
 from equipoise.learner.interrupt import answering
 from equipoise.learner.loggers import Logger, tag_of, write_lines
 from equipoise.learner.module import Learner
+from equipoise.learner.monitor import base_rate_nll
 from equipoise.learner.quiet import equal_bits, quiet
 from equipoise.learner.resume import Checkpoint
 from equipoise.model import Model, digest
@@ -36,6 +37,8 @@ from equipoise.record import write_json
 
 log = logging.getLogger("equipoise.learner")
 
+_LEARNT_NOTHING = 1e-3
+"""Nats by which select/nll must lie below that of the base rate to count as learning."""
 _DECIDES = ("d_model", "modality", "fusion", "head", "task", "learner", "optimizer", "scheduler")
 # What changes when a checkpoint is written, or how predictions are made, but not the weights.
 _DECIDES_NOT = ("checkpoint_minutes", "predict_draws")
@@ -101,8 +104,9 @@ def train_member(config: Mapping[str, Any], cohort: Cohort, split: Split, *, see
         network.load_state_dict(course.best_weights)
     network.to("cpu").eval()
     finish_parts(network, batches, chunks(split.train, _select_batch(config)), n_draws=int(config["learner"]["select_draws"]), seed=seed)
-    _say_end(folder, course)
-    write_json(folder / "history.json", {**course.history(), "n_parameters": network.n_parameters()})
+    base = base_rate_nll(network, (batches(rows) for rows in chunks(split.select, _select_batch(config)))) if split.select.size else None
+    _say_end(folder, course, base)
+    write_json(folder / "history.json", {**course.history(), "base_select_loss": base, "n_parameters": network.n_parameters()})
     facts = {"stamp": stamp, "cohort": cohort.hash, "seed": seed, "n_train": n_train, "n_parameters": network.n_parameters(), "best_epoch": course.best_epoch}
     Model.of(config, views, network, facts).save(model_path)
     shutil.rmtree(last.parent, ignore_errors=True)
@@ -152,6 +156,7 @@ def _fit(
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
+            limit_val_batches=1.0 if data.n_select_rows else 0,
             use_distributed_sampler=False,
             default_root_dir=folder,
         )
@@ -195,6 +200,12 @@ def _n_observed(targets: Mapping[str, TargetTable], split: Split) -> int:
     return int(np.logical_or.reduce(list(observed.values()))[split.train].sum())
 
 
-def _say_end(folder: Path, course: Course) -> None:
-    best = f", best select/nll {course.best_loss:.4f} in epoch {course.best_epoch + 1}" if course.best_weights else ""
+def _say_end(folder: Path, course: Course, base: float | None) -> None:
+    best = f", best select/nll {course.best_loss:.4f} in epoch {course.best_epoch + 1} (base rate {base:.4f})" if base is not None else ""
     log.info("%s: %d epochs in %.1f s%s", folder.name, course.epoch, course.seconds, best)
+    if base is not None and course.best_loss > base - _LEARNT_NOTHING:
+        log.warning(
+            "%s is no better than the base rate on select rows: there is no signal, or the priors of encoders or fusion are too tight for so few rows "
+            "(raise their prior_scale)",
+            folder.name,
+        )

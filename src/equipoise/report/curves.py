@@ -15,7 +15,7 @@ from equipoise.report.forest import Line, Panel, forest
 from equipoise.report.markup import Html, paragraph, section, tag
 from equipoise.report.reading import array, dig, mapping
 from equipoise.report.text import bounds, count, estimate, finite, number, percent_plain
-from equipoise.report.vocabulary import metric, model_label
+from equipoise.report.vocabulary import model_label
 
 _NAMES = {
     "calibration": "calibration plot",
@@ -179,7 +179,7 @@ def _endpoint_forest(finding: Finding) -> Html | str:
             continue
         digits = finding.digits(key, [triple(e) for _, e in entries])
         lines = [Line.of(model_label(m), triple(e), _shown(e, digits), strong=m == finding.model) for m, e in entries]
-        named = metric(key, mapping(finding.endpoints(finding.model), key), finding.unit)
+        named = finding.metric(key)
         about = ", ".join(t for t in (named.unit, named.aim) if t)
         reference = {"zero": 0.0, "one": 1.0}.get(named.better)
         panels.append(Panel(named.label + (f" ({about})" if about else ""), tuple(lines), reference, named.better == "lower"))

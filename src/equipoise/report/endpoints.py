@@ -8,7 +8,7 @@ from equipoise.report.differences import by_method, metric_label, model_head
 from equipoise.report.finding import Finding, triple
 from equipoise.report.markup import Html, paragraph, section, tag
 from equipoise.report.reading import mapping
-from equipoise.report.text import align, bounds, finite, number, stacked
+from equipoise.report.text import align, bounds, finite, listed, number, stacked
 from equipoise.report.vocabulary import Metric, model_label
 
 
@@ -41,14 +41,16 @@ def _cells(finding: Finding, metric: Metric) -> list[Html]:
 
 
 def _methods(finding: Finding) -> str:
-    """Intervals by method, and the reasons of what was not estimated."""
+    """Intervals by method, and what the results remark on an endpoint or say of one that was not estimated."""
     methods: dict[str, list[str]] = {}
-    notes: dict[str, None] = {}
-    for model in finding.models:
-        for metric in finding.metrics:
+    remarks: dict[tuple[str, str], list[str]] = {}
+    for metric in finding.metrics:
+        for model in finding.models:
             entry = mapping(finding.endpoints(model), metric.key)
             if entry.get("method") and finite(entry.get("lo")) is not None:
                 methods.setdefault(str(entry["method"]), []).append(metric.label)
             if entry.get("note"):
-                notes[f"{metric.label}, {model_label(model)}: {str(entry['note']).rstrip('.')}."] = None
-    return " ".join([*by_method(methods), *notes])
+                remarks.setdefault((metric.label, str(entry["note"]).rstrip(".")), []).append(model_label(model))
+    everywhere = len(finding.models)
+    said = [f"{label}{'' if len(who) == everywhere else f' ({listed(who)})'}: {note}." for (label, note), who in remarks.items()]
+    return " ".join([*by_method(methods), *said])

@@ -124,7 +124,7 @@ class Finding:
         for model in self.models:
             for key, entry in self.endpoints(model).items():
                 keys.setdefault(key, entry)
-        found = [metric(k, e if isinstance(e, Mapping) else None, self.unit) for k, e in keys.items()]
+        found = [metric(k, e if isinstance(e, Mapping) else None, self.unit, self.kind) for k, e in keys.items()]
         return sorted(found, key=lambda m: GROUPS.index(m.group))
 
     def metric(self, key: str) -> Metric:
@@ -132,7 +132,7 @@ class Finding:
         entry = mapping(self.endpoints(self.model), key)
         for comparator in self.comparators:
             entry = entry or mapping(self.results, "comparisons", comparator, key)
-        return metric(key, entry, self.unit)
+        return metric(key, entry, self.unit, self.kind)
 
     def digits(self, key: str, triples: Sequence[tuple[Any, Any, Any]], *, signed: bool = False) -> int:
         """Decimals for these (value, lo, hi) of one metric."""

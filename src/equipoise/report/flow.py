@@ -21,15 +21,21 @@ def flow(steps: Sequence[Mapping[str, Any]], roles: Mapping[str, Any]) -> Html:
         steps: lines with "step", "n_rows", "n_subjects" and, where useful, "note".
         roles: rows by role.
     """
+    steps, listed = [s for s in steps if not _is_listing(s)], [s for s in steps if _is_listing(s)]
     y = 4.0
     parts: list[Html] = []
     previous: Mapping[str, Any] | None = None
-    for i, step in enumerate(steps):
+    left: list[str] = []
+    first = True
+    for step in steps:
+        if _is_left_out(step):
+            left += [*_wrap(humane(str(step.get("step", ""))), 40), _amount(step), *_wrap(str(step.get("note") or ""), 40)]
+            continue
         text = [*_wrap(humane(str(step.get("step", ""))), 44), _amount(step)]
         note = str(step.get("note") or "")
         left_out = _left_out(previous, step)
-        if i:
-            side = [t for t in ([left_out] if left_out else []) + _wrap(note, 40) if t]
+        if not first:
+            side = left or [t for t in ([left_out] if left_out else []) + _wrap(note, 40) if t]
             gap = max(GAP, len(side) * LINE + 2 * PAD + 12) if side else GAP
             parts.append(_arrow(MAIN_X + MAIN / 2, y, y + gap))
             if side:
@@ -42,13 +48,40 @@ def flow(steps: Sequence[Mapping[str, Any]], roles: Mapping[str, Any]) -> Html:
             text[1:1] = _wrap(note, 44)
         parts.append(_box(MAIN_X, y, MAIN, text, "middle"))
         y += len(text) * LINE + 2 * PAD
-        previous = step
+        previous, left, first = step, [], False
+    if listed:
+        y = max(y, _listing(parts, listed, y))
     shown = [(name, roles[name]) for name in (*ROLES, *[r for r in roles if r not in ROLES]) if name in roles]
     if shown:
-        y = _roles(parts, shown, y, bool(steps))
+        y = _roles(parts, shown, y, not first)
     label = "Flow of rows from the raw sources to the roles"
     head = f'<svg class="drawing flow" role="img" aria-label="{label}" viewBox="0 0 {WIDTH} {y + 6:.0f}" style="max-width:7.3in">'
     return Html(head + "".join(parts) + "</svg>")
+
+
+def _is_left_out(step: Mapping[str, Any]) -> bool:
+    """A line that counts what was left out, rather than what remains."""
+    return str(step.get("step", "")).lower().startswith("left out")
+
+
+def _is_listing(step: Mapping[str, Any]) -> bool:
+    """A line that counts a part of the rows ("rows with genotype"), not a stage of the flow."""
+    return str(step.get("step", "")).lower().startswith("rows with ")
+
+
+def _listing(parts: list[Html], listed: Sequence[Mapping[str, Any]], y: float) -> float:
+    """A box beside the last stage with its parts; returns where it ends."""
+    lines = ["Of these:"]
+    for step in listed:
+        what = str(step.get("step", ""))[len("rows with ") :].replace("_", " ")
+        note = f" ({step['note']})" if step.get("note") else ""
+        lines += _wrap(f"{what}: {count(step.get('n_rows'))} rows{note}", 42)
+    height = len(lines) * LINE + 2 * PAD
+    last = 2 * LINE + 2 * PAD
+    top = max(y - last / 2 - height / 2, 4.0)
+    parts.append(_line(MAIN_X + MAIN, y - last / 2, SIDE_X, y - last / 2))
+    parts.append(_box(SIDE_X, top, SIDE, lines, "left", bold_last=False))
+    return top + height
 
 
 def _roles(parts: list[Html], shown: Sequence[tuple[str, Any]], y: float, joined: bool) -> float:

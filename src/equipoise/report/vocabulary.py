@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-DISCRIMINATION, CALIBRATION, OVERALL, UTILITY, DISTRIBUTION, OTHER = (
+DISCRIMINATION, CALIBRATION, OVERALL, UTILITY, OTHER = (
     "Discrimination",
     "Calibration",
     "Overall performance",
     "Clinical utility",
-    "Distribution of predictions",
     "Other endpoints",
 )
-GROUPS = (DISCRIMINATION, CALIBRATION, OVERALL, UTILITY, DISTRIBUTION, OTHER)
+GROUPS = (DISCRIMINATION, CALIBRATION, OVERALL, UTILITY, OTHER)
 
 
 @dataclass(frozen=True)
@@ -54,42 +53,45 @@ _KNOWN = {
     for m in (
         Metric("auroc", "AUROC", DISCRIMINATION, 3, "higher"),
         Metric("auprc", "AUPRC", DISCRIMINATION, 3, "higher"),
-        Metric("c_index", "C-index", DISCRIMINATION, 3, "higher"),
+        Metric("harrell_c", "Harrell's C", DISCRIMINATION, 3, "higher"),
+        Metric("uno_c", "Uno's C", DISCRIMINATION, 3, "higher"),
+        Metric("top_minus_bottom", "Effect in the highest minus the lowest group of predicted effect", DISCRIMINATION, None, "higher"),
         Metric("accuracy", "Accuracy", DISCRIMINATION, 3, "higher"),
-        Metric("balanced_accuracy", "Balanced accuracy", DISCRIMINATION, 3, "higher"),
         Metric("pearson_r", "Pearson r", DISCRIMINATION, 3, "higher"),
-        Metric("spearman_r", "Spearman r", DISCRIMINATION, 3, "higher"),
         Metric("calibration_slope", "Calibration slope", CALIBRATION, 2, "one"),
         Metric("calibration_in_the_large", "Calibration in the large", CALIBRATION, 2, "zero"),
-        Metric("calibration_intercept", "Calibration intercept", CALIBRATION, 2, "zero"),
+        Metric("effect_slope", "Calibration slope of the effect", CALIBRATION, 2, "one"),
         Metric("observed_expected", "Observed / expected", CALIBRATION, 2, "one"),
-        Metric("o_e", "Observed / expected", CALIBRATION, 2, "one"),
         Metric("ici", "Integrated calibration index", CALIBRATION, 3, "lower"),
-        Metric("ece", "Expected calibration error", CALIBRATION, 3, "lower"),
+        Metric("e50", "Median calibration error (E50)", CALIBRATION, 3, "lower"),
+        Metric("e90", "90th percentile of the calibration error (E90)", CALIBRATION, 3, "lower"),
+        Metric("event2", "Range-normalised Hosmer-Lemeshow statistic (Event 2)", CALIBRATION, 1, "lower"),
         Metric("log_score", "Log score", OVERALL, 3, "lower", "nats"),
         Metric("brier", "Brier score", OVERALL, 3, "lower"),
+        Metric("ipcw_brier", "IPCW Brier score", OVERALL, 3, "lower"),
         Metric("scaled_brier", "Scaled Brier score", OVERALL, 3, "higher"),
         Metric("r2", "R\N{SUPERSCRIPT TWO}", OVERALL, 3, "higher"),
         Metric("rmse", "RMSE", OVERALL, None, "lower"),
         Metric("mae", "MAE", OVERALL, None, "lower"),
         Metric("crps", "CRPS", OVERALL, None, "lower"),
+        Metric("received_rmse", "RMSE in the arm received", OVERALL, None, "lower"),
+        Metric("effect_loss", "Loss of the effect", OVERALL, None, "lower"),
+        Metric("average_effect", "Average effect", OTHER, None),
         Metric("net_benefit", "Net benefit", UTILITY, 3, "higher"),
-        Metric("standardized_net_benefit", "Standardised net benefit", UTILITY, 3, "higher"),
-        Metric("discrimination_slope", "Difference of mean risk, event minus no event", DISTRIBUTION, 3, "higher"),
-        Metric("risk_mean", "Mean predicted risk", DISTRIBUTION, 3),
-        Metric("risk_sd", "SD of predicted risk", DISTRIBUTION, 3),
+        Metric("event1", "Lower of sensitivity and precision (Event 1)", UTILITY, 3, "higher"),
     )
 }
-_IN_OUTCOME_UNIT = ("rmse", "mae", "crps", "bias")
+_IN_OUTCOME_UNIT = ("rmse", "mae", "crps", "received_rmse", "average_effect", "top_minus_bottom")
 
 
-def metric(key: str, entry: Mapping[str, Any] | None = None, unit: str = "") -> Metric:
+def metric(key: str, entry: Mapping[str, Any] | None = None, unit: str = "", kind: str = "") -> Metric:
     """The metric called ``key``, known or not.
 
     Args:
         key: ``name`` or ``name@place``, e.g. ``brier@h=365`` or ``net_benefit@0.1``.
         entry: its line in results.json, whose "better" and "unit" win.
         unit: the outcome's unit, for metrics in it.
+        kind: of the question; a continuous outcome's calibration in the large is in its unit.
 
     >>> metric("brier@h=365").label
     'Brier score at 365 days'
@@ -97,9 +99,10 @@ def metric(key: str, entry: Mapping[str, Any] | None = None, unit: str = "") -> 
     name, place = split_place(key)
     known = _KNOWN.get(name) or Metric(name, humane(name))
     entry = entry or {}
-    own_unit = entry.get("unit") or (unit if name in _IN_OUTCOME_UNIT else known.unit)
+    residual = kind == "continuous" and name == "calibration_in_the_large"
+    own_unit = entry.get("unit") or (unit if residual or name in _IN_OUTCOME_UNIT else known.unit)
     better = entry.get("better") or known.better
-    return Metric(key, known.label + place, known.group, known.digits, str(better), str(own_unit or ""))
+    return Metric(key, known.label + place, known.group, None if residual else known.digits, str(better), str(own_unit or ""))
 
 
 def split_place(key: str) -> tuple[str, str]:
