@@ -93,7 +93,7 @@ def test_a_column_of_numbers_stands_on_its_decimal_point() -> None:
 
 @pytest.mark.parametrize(
     ("key", "label"),
-    [("auroc", "AUROC"), ("brier@h=365", "Brier score at 365 days"), ("net_benefit@0.1", "Net benefit at 0.1"), ("my_own_score", "My own score")],
+    [("auroc", "AUROC"), ("ipcw_brier@h=365", "IPCW Brier score at 365 days"), ("net_benefit@0.1", "Net benefit at 0.1"), ("my_own_score", "My own score")],
 )
 def test_metrics_have_readable_names_known_or_not(key: str, label: str) -> None:
     assert metric(key).label == label

@@ -66,7 +66,9 @@ def verdict(finding: Finding) -> Html:
     detail = mapping(finding.results, "verdict_detail")
     label = str(finding.results.get("verdict") or "not evaluable")
     eyebrow = "Verdict · exploratory" if finding.exploratory else "Verdict"
-    said = detail.get("sentence") or f"No verdict was written for {finding.target}."
+    said = str(detail.get("sentence") or f"No verdict was written for {finding.target}.")
+    # The sentence repeats the label that stands above it in large letters.
+    said = said[len(label) + 2 :] if said.lower().startswith(f"{label}: ") else said
     return join(
         _box(finding, eyebrow, VERDICTS.get(label, humane(label)), sentence(said), _primary_lines(finding)),
         _primary_figure(finding),
