@@ -1,0 +1,149 @@
+"""Logistic recalibration of a risk: calibration slope, and calibration in the large."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import expit, logit
+
+from equipoise.stats.estimate import Estimate, normal_interval
+from equipoise.stats.scores import SMALLEST
+from equipoise.stats.weighting import weights_of
+
+_STEPS = 60
+_LARGEST = 1e3  # a slope beyond this means that the classes are separated and no finite slope is best
+
+
+def log_odds(risk: np.ndarray) -> np.ndarray:
+    """log(p / (1 - p)), with risks read as at least `SMALLEST` from 0 and 1; f64, same shape."""
+    return logit(np.clip(np.asarray(risk, dtype=np.float64), SMALLEST, 1 - SMALLEST))
+
+
+def calibration_slope(risk: np.ndarray, outcome: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+    """b of the model logit P(event) = a + b logit(risk), by maximum likelihood (1 is ideal; below 1: risks too extreme).
+
+    Args:
+        risk: f64 (n,), in [0, 1].
+        outcome: (n,), 0 or 1; or in [0, 1], the part of a row's weight that counts as event.
+        weight: f64 (..., n), >= 0; None: ones.
+
+    Returns:
+        f64 (...,); NaN where it has no finite maximum: one class, one risk only, or separated classes.
+
+    Source: Cox (1958); Van Calster et al. (2016), section 2.
+
+    >>> round(float(calibration_slope(np.array([0.2, 0.2, 0.2, 0.6, 0.6, 0.6]), np.array([1, 0, 0, 1, 1, 0]))), 4)
+    0.7737
+    """
+    return _line(log_odds(risk), np.asarray(outcome, dtype=np.float64), weight)[1]
+
+
+def calibration_in_the_large(risk: np.ndarray, outcome: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+    """a of the model logit P(event) = a + logit(risk): the log odds by which the risks are too low on average (0 is ideal).
+
+    Args:
+        risk: f64 (n,), in [0, 1].
+        outcome: (n,), 0 or 1; or in [0, 1], the part of a row's weight that counts as event.
+        weight: f64 (..., n), >= 0; None: ones.
+
+    Returns:
+        f64 (...,); NaN where there is one class only.
+
+    Source: Van Calster et al. (2016), section 2 ("calibration intercept given that the slope is 1").
+
+    >>> round(float(calibration_in_the_large(np.array([0.5, 0.5, 0.5, 0.5]), np.array([1, 1, 1, 0]))), 4)
+    1.0986
+    """
+    return _shift(log_odds(risk), np.asarray(outcome, dtype=np.float64), weight)
+
+
+def slope_interval(risk: np.ndarray, outcome: np.ndarray, level: float, cluster: np.ndarray | None = None) -> Estimate:
+    """Calibration slope with its Wald interval; with clusters the variance is the sandwich of cluster scores.
+
+    Args:
+        risk: f64 (n,), in [0, 1].
+        outcome: (n,), 0 or 1.
+        level: in (0, 1).
+        cluster: i64 (n,), or None: independent rows and the information matrix.
+
+    Source: Cox (1958); Liang and Zeger (1986), with the factor clusters / (clusters - 1).
+    """
+    x, y = log_odds(risk), np.asarray(outcome, dtype=np.float64)
+    a, b = (float(v) for v in _line(x, y, None))
+    design = np.column_stack([np.ones_like(x), x])
+    return _wald(b, 1, design, y, expit(a + b * x), level, cluster)
+
+
+def in_the_large_interval(risk: np.ndarray, outcome: np.ndarray, level: float, cluster: np.ndarray | None = None) -> Estimate:
+    """Calibration in the large with its Wald interval; see `slope_interval`."""
+    x, y = log_odds(risk), np.asarray(outcome, dtype=np.float64)
+    a = float(_shift(x, y, None))
+    return _wald(a, 0, np.ones((x.size, 1)), y, expit(a + x), level, cluster)
+
+
+def _wald(value: float, at: int, design: np.ndarray, y: np.ndarray, fitted: np.ndarray, level: float, cluster: np.ndarray | None) -> Estimate:
+    codes = np.arange(y.size) if cluster is None else np.unique(cluster, return_inverse=True)[1]
+    clusters = int(codes.max(initial=-1)) + 1
+    method = "Wald, clustered sandwich variance" if clusters < y.size else "Wald"
+    if not np.isfinite(value):
+        return Estimate(value, float("nan"), float("nan"), float("nan"), method)
+    bread = np.linalg.inv((design * (fitted * (1 - fitted))[:, None]).T @ design)
+    if clusters < y.size:
+        score = np.stack([np.bincount(codes, column) for column in (design * (y - fitted)[:, None]).T])
+        bread = bread @ (score @ score.T) @ bread * clusters / (clusters - 1) if clusters > 1 else np.full_like(bread, np.nan)
+    return normal_interval(value, float(np.sqrt(bread[at, at])), level, method)
+
+
+def _line(x: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Intercept and slope (...,) by Newton's method for all weightings at once; NaN where it does not converge."""
+    w = weights_of(weight, x.size)
+    flat = w.reshape(-1, x.size)
+    # Resamples are near the sample: from its solution they need three steps instead of eight.
+    start = np.array([0.0, 1.0])
+    if flat.shape[0] > 1:
+        a, b = _newton(x, y, flat.mean(0)[None], start)
+        if np.isfinite(b[0]):
+            start = np.array([a[0], b[0]])
+    a, b = _newton(x, y, flat, start)
+    return a.reshape(w.shape[:-1]), b.reshape(w.shape[:-1])
+
+
+def _newton(x: np.ndarray, y: np.ndarray, w: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    theta = np.tile(start, (w.shape[0], 1))
+    powers, observed = np.column_stack([np.ones_like(x), x, x * x]), w @ np.column_stack([y, y * x])
+    done = np.zeros(w.shape[0], dtype=bool)
+    for _ in range(_STEPS):
+        open_ = np.flatnonzero(~done)
+        fitted = expit(theta[open_, :1] + theta[open_, 1:] * x)
+        expected = w[open_] * fitted
+        gradient = observed[open_] - expected @ powers[:, :2]
+        h0, h1, h2 = ((expected * (1 - fitted)) @ powers).T
+        determinant = h0 * h2 - h1 * h1
+        # Below this the log odds of the rows that count do not vary (rounding of h0 h2 alone leaves more than 0).
+        regular = determinant > 1e-10 * np.maximum(h0 * h2, 1e-300)
+        safe = np.where(regular, determinant, 1.0)
+        step = np.column_stack([h2 * gradient[:, 0] - h1 * gradient[:, 1], h0 * gradient[:, 1] - h1 * gradient[:, 0]]) / safe[:, None]
+        step = np.clip(step, [-5.0, -2.0], [5.0, 2.0])
+        theta[open_] = np.where(regular[:, None], theta[open_] + step, np.nan)
+        done[open_] = ~regular | (np.abs(step) < 1e-10 * (1 + np.abs(theta[open_]))).all(1) | (np.abs(theta[open_, 1]) > _LARGEST)
+        if done.all():
+            break
+    theta[~done | (np.abs(theta[:, 1]) > _LARGEST)] = np.nan
+    return theta[:, 0], theta[:, 1]
+
+
+def _shift(offset: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    w = weights_of(weight, y.size)
+    flat = w.reshape(-1, y.size)
+    events, total = flat @ y, flat.sum(1)
+    a = np.where((events > 0) & (events < total), 0.0, np.nan)
+    done = np.isnan(a)
+    for _ in range(_STEPS):
+        open_ = np.flatnonzero(~done)
+        if not open_.size:
+            break
+        expected = flat[open_] * (fitted := expit(a[open_, None] + offset))
+        curvature = (expected * (1 - fitted)).sum(1)
+        step = np.clip((events[open_] - expected.sum(1)) / np.maximum(curvature, 1e-300), -5.0, 5.0)
+        a[open_] += step
+        done[open_] = np.abs(step) < 1e-10 * (1 + np.abs(a[open_]))
+    return np.where(done, a, np.nan).reshape(w.shape[:-1])

@@ -1,0 +1,56 @@
+"""Endpoints and paired differences as they stand in results.json."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from equipoise.stats.estimate import Estimate
+from equipoise.trial.endpoint import Endpoint
+from equipoise.trial.judged import Arm, Judged
+
+
+def endpoint_table(judged: Judged, arm: Arm) -> dict[str, dict[str, Any]]:
+    """name -> {"value", "lo", "hi", "method", "better", and where there is something to say "note"} of an arm; null = not estimated."""
+    sample = judged.sample(arm, judged.usable(arm))
+    table = {}
+    for endpoint in judged.endpoints:
+        found = judged.estimate(endpoint, arm)
+        line: dict[str, Any] = {"value": number(found.value), **_bounds(found), "method": found.method, "better": endpoint.better}
+        note = "no rows with an outcome and a prediction" if not sample.size else endpoint.note(sample) if endpoint.note else ""
+        note = note or ("" if math.isfinite(found.value) else "not estimable on these rows")
+        table[endpoint.name] = line | ({"note": note} if note else {})
+    return table
+
+
+def difference_table(judged: Judged, a: Arm, b: Arm) -> dict[str, dict[str, Any]]:
+    """name -> {"difference" (a - b), "lo", "hi", "p", "better", "method", "n"}; null = not estimated."""
+    n = int(judged.both(a, b).sum())
+    table = {}
+    for endpoint in judged.endpoints:
+        found = judged.difference(endpoint, a, b)
+        table[endpoint.name] = {
+            "difference": number(found.value),
+            **_bounds(found),
+            "p": number(found.p),
+            "better": endpoint.better,
+            "method": found.method,
+            "n": n,
+        }
+    return table
+
+
+def oriented(endpoint: Endpoint, difference: Estimate) -> Estimate:
+    """The difference as a gain: positive where the first arm is better."""
+    if endpoint.sign >= 0:
+        return difference
+    return Estimate(-difference.value, difference.se, -difference.hi, -difference.lo, difference.method, difference.p)
+
+
+def number(x: float) -> float | None:
+    """A number for JSON: null where it is not finite."""
+    return float(x) if math.isfinite(x) else None
+
+
+def _bounds(found: Estimate) -> dict[str, float | None]:
+    return {"lo": number(found.lo), "hi": number(found.hi)}

@@ -1,0 +1,219 @@
+"""Puts predictions through the trial: a predictions table and a protocol -> results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from equipoise.contract.tables import MODEL, SCENARIO_ALL
+from equipoise.stats.estimate import Estimate
+from equipoise.trial.certainty import certainty_of
+from equipoise.trial.compare import difference_table, endpoint_table, number, oriented
+from equipoise.trial.curves import curves_of
+from equipoise.trial.endpoint import Endpoint
+from equipoise.trial.endpoints import endpoints_of, primary_horizon
+from equipoise.trial.judged import Arm, Judged
+from equipoise.trial.obstacles import counts_of, obstacles_to
+from equipoise.trial.protocol import Protocol
+from equipoise.trial.rows import Rows, rows_of
+from equipoise.trial.scenarios import scenario_arms, scenario_tables
+from equipoise.trial.table import validated
+from equipoise.trial.treatment_effect import propensities, scores
+from equipoise.trial.verdict import decide, sentence
+
+SCHEMA = 1
+IN_WORDS = {
+    "log_score": "log score",
+    "crps": "CRPS",
+    "rmse": "RMSE",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "ipcw_brier": "IPCW Brier score",
+    "brier": "Brier score",
+}
+
+
+def evaluate(
+    predictions: pl.DataFrame,
+    protocol: Protocol,
+    *,
+    kind: str,
+    task: str,
+    required: Sequence[str],
+    role: str,
+    opening: int | None,
+    classes: Sequence[str] = (),
+    unit: str = "",
+    target: str = "",
+    model: str = MODEL,
+    not_run: Mapping[str, str] | None = None,
+    interval: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Endpoints of the model and its comparators, their paired differences, the verdict, scenarios and curves.
+
+    Args:
+        predictions: a predictions table (see `contract.tables.PREDICTIONS`), at least subject_id, outcome, risk; one task's lines are used.
+        protocol: how to judge.
+        kind: of the outcome, one of `contract.question.TargetKind`.
+        task: the question's name; lines of other tasks are left out.
+        required: comparators over which the verdict asks for a gain.
+        role: "held_out", "cross-validation", or "select" (tuning metrics, no verdict).
+        opening: which opening of held-out rows this is; from the second the verdict is exploratory.
+        classes: of a multiclass outcome, in order.
+        unit: of a continuous outcome.
+        target: what the outcome is called.
+        model: which model is on trial.
+        not_run: comparator (or "comparator/task") -> why it does not apply here. A required comparator that does not apply is no part of the verdict,
+            and the verdict's detail says so.
+        interval: what the predictions' intervals are: "kind", "level", "of".
+
+    Returns:
+        Plain values, JSON-able, without NaN: null is "not estimated", with a "note". Keys: schema, task, kind, target, unit, model, role, n,
+        prevalence, protocol, endpoints, comparators, comparisons, verdict, verdict_detail, scenarios, curves, uncertainty.
+
+    Raises:
+        UserError: the table or the protocol is not what it should be.
+    """
+    table = validated(predictions)
+    table = table.filter(pl.col("task") == task) if (table["task"] == task).any() else table
+    rows = rows_of(table, kind, tuple(classes), abstain=protocol.abstain)
+    endpoints, primary = endpoints_of(kind, protocol, rows.horizons_days)
+    own = (model, SCENARIO_ALL)
+    head = {"schema": SCHEMA, "task": task, "kind": kind, "target": target, "unit": unit, "model": model, "role": role, "protocol": protocol.as_dict()}
+    excused = _excused(required, task, not_run or {}, rows)
+    against = [c for c in required if c not in excused]
+    if own not in rows.forecasts:
+        return head | _nothing(f"the predictions table holds no row of model {model}", primary, against, opening)
+    propensity, propensity_note, score = np.empty(rows.size), "", np.empty(0)
+    if kind == "treatment_effect":
+        propensity, propensity_note = propensities(rows, rows.forecasts[own], protocol)
+        score = scores(rows, rows.forecasts[own], propensity)
+    judged = Judged(rows, protocol, endpoints, propensity, score)
+    others = [arm for arm in rows.forecasts if arm[0] != model and arm[1] == SCENARIO_ALL]
+    masked = scenario_arms(rows, model)
+    judged.resample([(own, other) for other in others] + [(arm, own) for arm in masked], [own, *others, *masked])
+    horizon = primary_horizon(protocol, rows.horizons_days) if kind == "time_to_event" else None
+    counts = counts_of(judged, own, horizon)
+    made: dict[str, Any] = head | {
+        "n": counts.as_dict(),
+        "prevalence": counts.prevalence,
+        "endpoints": endpoint_table(judged, own),
+        "comparators": {c[0]: {"required": c[0] in required, "endpoints": endpoint_table(judged, c), "notes": _notes(judged, c)} for c in others},
+        "comparisons": {c[0]: difference_table(judged, own, c) for c in others},
+        "scenarios": scenario_tables(judged, model),
+        "curves": {arm[0]: curve for arm in (own, *others) if (curve := curves_of(judged, arm, horizon_days=horizon, banded=arm == own))},
+        "uncertainty": certainty_of(rows, rows.forecasts[own], interval or {}),
+    }
+    obstacles = obstacles_to(judged, own, against, counts, role)
+    made |= _judgement(judged, own, primary, against, obstacles, role, opening, excused)
+    if propensity_note:
+        made["verdict_detail"]["propensity"] = propensity_note
+    return made
+
+
+def _excused(required: Sequence[str], task: str, not_run: Mapping[str, str], rows: Rows) -> dict[str, str]:
+    """Required comparators that do not apply to this question, and why."""
+    there = {arm[0] for arm in rows.forecasts}
+    reasons = {c: not_run.get(f"{c}/{task}") or not_run.get(c) for c in required if c not in there}
+    return {c: reason for c, reason in reasons.items() if reason}
+
+
+def _judgement(
+    judged: Judged, own: Arm, primary: Endpoint, against: list[str], obstacles: list[str], role: str, opening: int | None, excused: dict[str, str]
+) -> dict[str, Any]:
+    protocol = judged.protocol
+    present = [c for c in against if (c, SCENARIO_ALL) in judged.rows.forecasts]
+    gains = {c: oriented(primary, judged.difference(primary, own, (c, SCENARIO_ALL))) for c in present}
+    benefit = _net_benefit_endpoint(judged)
+    benefits = {c: judged.difference(benefit, own, (c, SCENARIO_ALL)) for c in present} if benefit is not None else {}
+    words = in_words(primary.name)
+    verdict = decide(
+        gains,
+        benefits,
+        obstacles=obstacles,
+        primary=words,
+        level=protocol.level,
+        margin=protocol.margin,
+        net_benefit_margin=protocol.net_benefit_margin,
+    )
+    claim = _claim(judged, own, role)
+    detail = {
+        "sentence": sentence(verdict, model=own[0].capitalize() if own[0] == MODEL else own[0], primary=words, gains=gains, claim=claim, opening=opening),
+        "primary": primary.name,
+        "against": against,
+        "reasons": list(verdict.reasons),
+        "smallest_demonstrable_gain": {c: number(g) for c, g in verdict.smallest_gain.items()},
+        "net_benefit": _worst(benefits, protocol),
+        "margin": protocol.margin,
+        "claim": claim,
+        "not_applicable": excused,
+        "exploratory": opening is not None and opening > 1,
+        "opening": opening,
+    }
+    return {"verdict": verdict.label, "verdict_detail": detail}
+
+
+def _net_benefit_endpoint(judged: Judged) -> Endpoint | None:
+    """Net benefit is part of the rule for a binary outcome, whether or not it is among the reported endpoints."""
+    return next((e for e in judged.endpoints if e.name == "net_benefit"), None) if judged.rows.kind == "binary" else None
+
+
+def _worst(benefits: Mapping[str, Estimate], protocol: Protocol) -> dict[str, Any]:
+    """The comparator against which net benefit is least sure."""
+    if not benefits:
+        return {}
+    worst = min(benefits, key=lambda c: benefits[c].lo if np.isfinite(benefits[c].lo) else -np.inf)
+    found = benefits[worst]
+    return {
+        "threshold": protocol.threshold,
+        "margin": protocol.net_benefit_margin,
+        "against": worst,
+        "difference": number(found.value),
+        "lo": number(found.lo),
+        "hi": number(found.hi),
+        "not_inferior": bool(found.lo > -protocol.net_benefit_margin),
+    }
+
+
+def _claim(judged: Judged, own: Arm, role: str) -> str:
+    crossed = judged.sample(own, judged.usable(own)).crossed
+    if crossed or role.startswith("cross"):
+        return "about the fitted models of these folds: clusters of evaluated rows were resampled, training rows and seeds were not"
+    return "about this fitted model: clusters of evaluated rows were resampled, training rows and seeds were not"
+
+
+def _notes(judged: Judged, arm: Arm) -> dict[str, Any]:
+    n = judged.rows.forecasts[arm].n_abstained
+    return {"rows without a prediction": n} if n else {}
+
+
+def _nothing(reason: str, primary: Endpoint, against: list[str], opening: int | None) -> dict[str, Any]:
+    """Results without a model to judge: same keys, nothing in them."""
+    detail: dict[str, Any] = {
+        "sentence": f"Not evaluable: {reason}.",
+        "primary": primary.name,
+        "against": against,
+        "reasons": [reason],
+        "smallest_demonstrable_gain": {},
+        "net_benefit": {},
+        "margin": None,
+        "exploratory": opening is not None and opening > 1,
+        "opening": opening,
+    }
+    n = {"rows": 0, "clusters": 0, "events": None, "abstained": 0, "outcome_missing": 0, "folds": 0, "repeats": 0}
+    empty: dict[str, Any] = {key: {} for key in ("endpoints", "comparators", "comparisons", "scenarios", "curves")}
+    return {"n": n, "prevalence": None, **empty, "uncertainty": {"estimated": False}, "verdict": "not evaluable", "verdict_detail": detail}
+
+
+def in_words(name: str) -> str:
+    """An endpoint's name within a sentence.
+
+    >>> in_words("ipcw_brier@h=365"), in_words("calibration_slope")
+    ('IPCW Brier score at 365 days', 'calibration slope')
+    """
+    bare, _, horizon = name.partition("@h=")
+    words = IN_WORDS.get(bare, bare.replace("_", " "))
+    return f"{words} at {horizon} days" if horizon else words

@@ -1,0 +1,109 @@
+"""Every model's endpoints on shared resamples: the same resampled clusters for all models, scenarios and endpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from equipoise.stats.bootstrap import ClusterBootstrap, percentile_interval
+from equipoise.stats.estimate import Estimate
+from equipoise.trial.endpoint import Endpoint
+from equipoise.trial.protocol import Protocol
+from equipoise.trial.rows import Rows
+from equipoise.trial.sample import Sample
+
+Arm = tuple[str, str]  # (model, scenario)
+NOTHING = Estimate(float("nan"), float("nan"), float("nan"), float("nan"), "")
+
+
+@dataclass
+class Judged:
+    """Estimates endpoints and paired differences of arms.
+
+    Args:
+        rows: all rows.
+        protocol: level, resamples, seed.
+        endpoints: which ones.
+        propensity: f64 (n,); score: f64 (n,) or empty: see `treatment_effect`.
+    """
+
+    rows: Rows
+    protocol: Protocol
+    endpoints: tuple[Endpoint, ...]
+    propensity: np.ndarray
+    score: np.ndarray
+    _samples: dict[tuple[Arm, bytes], tuple[np.ndarray, Sample]] = field(default_factory=dict)
+    _draws: dict[tuple[Arm, bytes], dict[str, np.ndarray]] = field(default_factory=dict)
+
+    def usable(self, arm: Arm) -> np.ndarray:
+        """bool (n,): rows on which the arm can be judged."""
+        return self.rows.observed & self.rows.forecasts[arm].given
+
+    def both(self, a: Arm, b: Arm) -> np.ndarray:
+        """bool (n,): rows on which both can be."""
+        return self.usable(a) & self.usable(b)
+
+    def sample(self, arm: Arm, where: np.ndarray) -> Sample:
+        """The arm's answers where ``where``."""
+        key = _key(arm, where)
+        if key not in self._samples:
+            self._samples[key] = (np.flatnonzero(where), Sample.of(self.rows, self.rows.forecasts[arm], where, self.protocol, self.propensity, self.score))
+        return self._samples[key][1]
+
+    def resample(self, pairs: list[tuple[Arm, Arm]], alone: list[Arm]) -> None:
+        """Draws all resamples that endpoints of these arms and differences of these pairs need, in one pass."""
+        for arm in alone:
+            self.sample(arm, self.usable(arm))
+        for a, b in pairs:
+            for arm in (a, b):
+                self.sample(arm, self.both(a, b))
+        new = {k: v for k, v in self._samples.items() if k not in self._draws and v[1].size}
+        collected: dict[tuple[Arm, bytes], dict[str, list[np.ndarray]]] = {k: {e.name: [] for e in self.endpoints} for k in new}
+        done = 0
+        for block in self.bootstrap().blocks():
+            for key, (at, sample) in new.items():
+                weight = block if at.size == self.rows.size else block[:, at]
+                weight = weight * sample.weight if sample.weighted else weight
+                for endpoint in self.endpoints:
+                    asked = self._asked(endpoint) - done if endpoint.resampled(sample) else 0
+                    if asked > 0:
+                        collected[key][endpoint.name].append(endpoint.value(sample, weight[:asked]))
+            done += block.shape[0]
+        for key, by_name in collected.items():
+            self._draws[key] = {name: np.concatenate(parts) if parts else np.empty(0) for name, parts in by_name.items()}
+
+    def bootstrap(self) -> ClusterBootstrap:
+        """The resamples; any part of the evaluation that asks gets the same ones."""
+        return ClusterBootstrap(self.rows.cluster, self.protocol.n_bootstrap, self.protocol.seed)
+
+    def estimate(self, endpoint: Endpoint, arm: Arm) -> Estimate:
+        """The endpoint of an arm on all rows where it can be judged."""
+        where = self.usable(arm)
+        sample = self.sample(arm, where)
+        if not sample.size:
+            return NOTHING
+        by_theory = endpoint.by_theory(sample, self.protocol.level)
+        if by_theory is not None:
+            return by_theory
+        return percentile_interval(float(endpoint.value(sample)), self._draws[_key(arm, where)][endpoint.name], self.protocol.level)
+
+    def difference(self, endpoint: Endpoint, a: Arm, b: Arm) -> Estimate:
+        """The endpoint of ``a`` minus that of ``b`` on the rows where both can be judged."""
+        where = self.both(a, b)
+        one, other = self.sample(a, where), self.sample(b, where)
+        if not one.size:
+            return NOTHING
+        by_theory = endpoint.difference_by_theory(one, other, self.protocol.level)
+        if by_theory is not None:
+            return by_theory
+        draws = [self._draws[_key(arm, where)][endpoint.name] for arm in (a, b)]
+        found = percentile_interval(float(endpoint.value(one) - endpoint.value(other)), draws[0] - draws[1], self.protocol.level)
+        return Estimate(found.value, found.se, found.lo, found.hi, f"paired {found.method}", found.p)
+
+    def _asked(self, endpoint: Endpoint) -> int:
+        return min(self.protocol.loess_bootstrap, self.protocol.n_bootstrap) if endpoint.smoothed else self.protocol.n_bootstrap
+
+
+def _key(arm: Arm, where: np.ndarray) -> tuple[Arm, bytes]:
+    return arm, np.packbits(where).tobytes()

@@ -1,0 +1,144 @@
+"""The protocol: what will be claimed and how it will be judged, fixed and hashed before the held-out rows are opened."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from typing import Any, Literal
+
+from equipoise.contract.errors import UserError
+
+Abstain = Literal["exclude", "base_rate"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How predictions are judged. Every key stands in ``configs/trial/default.yaml`` with its default; here there is none.
+
+    Args:
+        name: of the protocol.
+        primary: the one endpoint that carries the verdict; None: log_score (binary, multiclass, treatment effect), crps (continuous),
+            ipcw_brier (time to event).
+        endpoints: names of the endpoints to report; None: all of the kind. The primary one is always among them.
+        extra_endpoints: further ones that are not reported by default.
+        level: of all intervals, two-sided, in (0, 1); 0.95 makes the verdict's one-sided error 0.025 against each comparator.
+        n_bootstrap: resamples of clusters, >= 100.
+        loess_bootstrap: the first so many of them serve for what needs a smoothed curve, >= 0.
+        seed: of the resamples.
+        margin: non-inferiority margin, > 0, in the primary endpoint's unit; None: no margin was declared.
+        threshold: declared risk threshold of the decision, in (0, 1), for net benefit.
+        threshold_range: lowest and highest threshold of the decision curve.
+        net_benefit_margin: a gain is claimed only if net benefit at the threshold is worse by less than this, >= 0, in true positives a row.
+        event1_threshold: threshold for event1, fixed on other rows; None: ``threshold``.
+        horizon_days: horizon of the primary endpoint for a time to event; None: the longest in the predictions.
+        propensity_clip: propensities are read as at least this far from 0 and 1, in (0, 0.5).
+        min_events: fewest events, and fewest non-events, for a verdict (rows, for a continuous outcome).
+        max_missing: largest share of rows without a prediction for a verdict, in [0, 1].
+        abstain: "exclude" compares on rows where both models have a prediction; "base_rate" gives an abstaining row its model's mean risk.
+        min_cell: counts below this are not shown in histograms.
+    """
+
+    name: str
+    primary: str | None
+    endpoints: tuple[str, ...] | None
+    extra_endpoints: tuple[str, ...]
+    level: float
+    n_bootstrap: int
+    loess_bootstrap: int
+    seed: int
+    margin: float | None
+    threshold: float
+    threshold_range: tuple[float, float]
+    net_benefit_margin: float
+    event1_threshold: float | None
+    horizon_days: float | None
+    propensity_clip: float
+    min_events: int
+    max_missing: float
+    abstain: Abstain
+    min_cell: int
+
+    @cached_property
+    def hash(self) -> str:
+        """Hash of every key, 16 hexadecimal digits."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values and the hash, for results.json."""
+        return {**json.loads(json.dumps(asdict(self))), "hash": self.hash}
+
+
+def protocol_of(config: Mapping[str, Any]) -> Protocol:
+    """A protocol from the config group ``trial``.
+
+    Args:
+        config: every key of `Protocol`, and no other.
+
+    Raises:
+        UserError: a key is missing or unknown, or a value is outside its range.
+    """
+    known = [f.name for f in fields(Protocol)]
+    wrong = sorted(set(config) ^ set(known))
+    if wrong:
+        missing = [k for k in wrong if k in known]
+        raise UserError(
+            f"The trial's protocol {'lacks' if missing else 'has an unknown key,'} {', '.join(missing or wrong)}",
+            expected=f"the keys {', '.join(known)}",
+            mend="start from configs/trial/default.yaml",
+        )
+    values = {name: _checked(name, config[name]) for name in known}
+    low, high = values["threshold_range"]
+    if not 0 < low < high < 1:
+        raise _wrong("threshold_range", "two numbers 0 < low < high < 1", [low, high])
+    return Protocol(**values)
+
+
+_RANGES: dict[str, tuple[str, Any]] = {
+    "level": ("a number in (0, 1)", lambda x: 0 < x < 1),
+    "threshold": ("a number in (0, 1)", lambda x: 0 < x < 1),
+    "event1_threshold": ("a number in (0, 1), or null", lambda x: 0 < x < 1),
+    "margin": ("a number > 0 in the primary endpoint's unit, or null", lambda x: x > 0),
+    "net_benefit_margin": ("a number >= 0", lambda x: x >= 0),
+    "horizon_days": ("a number > 0, or null", lambda x: x > 0),
+    "propensity_clip": ("a number in (0, 0.5)", lambda x: 0 < x < 0.5),
+    "max_missing": ("a number in [0, 1]", lambda x: 0 <= x <= 1),
+    "n_bootstrap": ("a whole number >= 100", lambda x: x >= 100),
+    "loess_bootstrap": ("a whole number >= 0", lambda x: x >= 0),
+    "seed": ("a whole number >= 0", lambda x: x >= 0),
+    "min_events": ("a whole number >= 1", lambda x: x >= 1),
+    "min_cell": ("a whole number >= 1", lambda x: x >= 1),
+}
+_WHOLE = ("n_bootstrap", "loess_bootstrap", "seed", "min_events", "min_cell")
+_MAY_BE_NULL = ("primary", "endpoints", "margin", "event1_threshold", "horizon_days")
+
+
+def _checked(name: str, value: Any) -> Any:
+    """The value in its declared type."""
+    if value is None and name in _MAY_BE_NULL:
+        return None
+    if name in _RANGES:
+        expected, inside = _RANGES[name]
+        whole = name in _WHOLE
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not inside(value):
+            raise _wrong(name, expected, value)
+        return value if whole else float(value)
+    if name in ("endpoints", "extra_endpoints", "threshold_range"):
+        if not isinstance(value, list | tuple):
+            raise _wrong(name, "a list", value)
+        if name != "threshold_range":
+            return tuple(str(v) for v in value)
+        if len(value) != 2 or not all(isinstance(v, int | float) for v in value):
+            raise _wrong(name, "two numbers", value)
+        return tuple(float(v) for v in value)
+    if name == "abstain" and value not in ("exclude", "base_rate"):
+        raise _wrong(name, "exclude or base_rate", value)
+    if not isinstance(value, str):
+        raise _wrong(name, "a word", value)
+    return value
+
+
+def _wrong(name: str, expected: str, found: object) -> UserError:
+    return UserError(f"Config key trial.{name} has a wrong value", expected=expected, found=repr(found), mend=f"correct trial.{name}")

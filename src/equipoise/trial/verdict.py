@@ -1,0 +1,147 @@
+"""The one verdict, by one rule fixed in advance.
+
+With D_c the paired difference of the primary endpoint from required comparator c, turned so that positive is better, and its two-sided interval
+at the protocol's level:
+
+not evaluable         select rows, no rows, too few events, too many rows without a prediction, a required comparator or D_c is missing, or no
+                      comparator is required
+demonstrated gain     the lower bound of D_c is above 0 for **every** c, and (binary outcome) the lower bound of the difference in net benefit at
+                      the declared threshold is above -net_benefit_margin for every c
+non-inferior          otherwise, where a margin was declared: the lower bound of D_c is above -margin for every c
+demonstrated loss     otherwise, the upper bound of D_c is below 0 for **at least one** c
+no demonstrated gain  otherwise; with the smallest gain that would have been shown with a power of 80 %
+
+At level 0.95 a model that is truly no better than some required comparator is called a gain with probability at most 0.025 (an intersection of tests
+needs no correction for their number). The loss is a union: with k comparators its error is at most 0.025 k, and the sentence names the comparator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from scipy.special import ndtri
+
+from equipoise.stats.estimate import Estimate
+
+Label = Literal["demonstrated gain", "non-inferior", "no demonstrated gain", "demonstrated loss", "not evaluable"]
+POWER = 0.8
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict and the reasons for it, one sentence a comparator."""
+
+    label: Label
+    reasons: tuple[str, ...]
+    smallest_gain: Mapping[str, float]
+    net_benefit: Mapping[str, bool]
+
+
+def decide(
+    gains: Mapping[str, Estimate],
+    net_benefits: Mapping[str, Estimate],
+    *,
+    obstacles: Sequence[str],
+    primary: str,
+    level: float,
+    margin: float | None,
+    net_benefit_margin: float,
+) -> Verdict:
+    """Applies the rule.
+
+    Args:
+        gains: by required comparator, the primary difference turned so that positive is better.
+        net_benefits: by required comparator, the difference in net benefit; empty where it is no part of the rule.
+        obstacles: why no verdict is possible; empty when it is.
+        primary: the primary endpoint in words.
+        level: two-sided, of the intervals.
+        margin: of non-inferiority, in the primary endpoint's unit, or None.
+        net_benefit_margin: see the rule.
+    """
+    smallest = {c: smallest_gain(g.se, level) for c, g in gains.items() if math.isfinite(g.se)}
+    held = {c: bool(b.lo > -net_benefit_margin) for c, b in net_benefits.items()}
+    reasons = [_reason(c, g, primary, margin) for c, g in gains.items()]
+    reasons += [_benefit_reason(c, b, held[c], net_benefit_margin) for c, b in net_benefits.items()]
+    lacking = [f"the difference in {primary} from {c} was not estimated" for c, g in gains.items() if not math.isfinite(g.lo)]
+    obstacles = [*obstacles, *lacking, *([] if gains or obstacles else ["no comparator is required"])]
+    if obstacles:
+        return Verdict("not evaluable", (*obstacles, *reasons), smallest, held)
+    if all(g.lo > 0 for g in gains.values()) and all(held.values()):
+        label: Label = "demonstrated gain"
+    elif margin is not None and all(g.lo > -margin for g in gains.values()):
+        label = "non-inferior"
+    elif any(g.hi < 0 for g in gains.values()):
+        label = "demonstrated loss"
+    else:
+        label = "no demonstrated gain"
+    return Verdict(label, tuple(reasons), smallest, held)
+
+
+def smallest_gain(se: float, level: float) -> float:
+    """The true gain whose lower bound is above 0 with a probability of 80 %: (z_{(1+level)/2} + z_0.8) se, 2.80 se at level 0.95.
+
+    >>> round(smallest_gain(1.0, 0.95), 3)
+    2.802
+    """
+    return float((ndtri((1 + level) / 2) + ndtri(POWER)) * se)
+
+
+def sentence(verdict: Verdict, *, model: str, primary: str, gains: Mapping[str, Estimate], claim: str, opening: int | None) -> str:
+    """The verdict in one plain sentence, and a second where the rows were opened before.
+
+    Args:
+        verdict: the verdict.
+        model: its name.
+        primary: the primary endpoint in words.
+        gains: as in `decide`.
+        claim: what the claim is about, in words.
+        opening: which opening of these rows this is.
+    """
+    against = _and(list(gains))
+    match verdict.label:
+        case "demonstrated gain":
+            text = f"Demonstrated gain: {model} has a better {primary} than {against}"
+            text += ", and its net benefit is not inferior" if verdict.net_benefit else ""
+        case "non-inferior":
+            worse = [c for c, g in gains.items() if g.hi < 0]
+            text = f"Non-inferior: the {primary} of {model} is not worse than that of {against} by more than the declared margin"
+            text += f" (it is worse than {_and(worse)}, by less than the margin)" if worse else ""
+        case "demonstrated loss":
+            text = f"Demonstrated loss: {model} has a worse {primary} than {_and([c for c, g in gains.items() if g.hi < 0])}"
+        case "no demonstrated gain":
+            unshown = [c for c, g in gains.items() if not g.lo > 0]
+            text = f"No demonstrated gain: the {primary} of {model} was not shown to be better than that of {_and(unshown)}"
+            if not unshown:
+                failed = _and([c for c, held in verdict.net_benefit.items() if not held])
+                text = f"No demonstrated gain: {model} has a better {primary}, but its net benefit may be inferior to that of {failed}"
+        case _:
+            text = f"Not evaluable: {verdict.reasons[0]}"
+    text += f" ({claim})." if verdict.label != "not evaluable" else "."
+    if opening is not None and opening > 1:
+        text += f" Exploratory: this is opening {opening} of these rows, so the error rate of the rule no longer holds."
+    return text
+
+
+def _reason(comparator: str, gain: Estimate, primary: str, margin: float | None) -> str:
+    if not math.isfinite(gain.lo):
+        return f"{comparator}: the difference in {primary} was not estimated"
+    interval = f"{gain.value:+.4g} ({gain.lo:+.4g} to {gain.hi:+.4g}; positive favours the model)"
+    text = "better" if gain.lo > 0 else "worse" if gain.hi < 0 else "not shown to differ"
+    text = f"{comparator}: {primary} {text}, {interval}"
+    if margin is not None:
+        text += f"; lower bound {'above' if gain.lo > -margin else 'not above'} the margin of -{margin:g}"
+    return text
+
+
+def _benefit_reason(comparator: str, benefit: Estimate, held: bool, margin: float) -> str:
+    if not math.isfinite(benefit.lo):
+        return f"{comparator}: the difference in net benefit was not estimated"
+    word = "not inferior" if held else "not shown to be non-inferior"
+    return f"{comparator}: net benefit {word}, {benefit.value:+.4g} ({benefit.lo:+.4g} to {benefit.hi:+.4g}; margin -{margin:g})"
+
+
+def _and(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "every comparator"
