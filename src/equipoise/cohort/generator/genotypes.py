@@ -142,7 +142,8 @@ def given_ancestry(score: np.ndarray, ancestry: np.ndarray) -> np.ndarray:
 
     residual = score - fitted(score)
     spread = np.clip(fitted(residual**2), 0.2 * residual.var(), 5.0 * residual.var()) if score.size > 3 else np.ones_like(residual)
-    return _standard(residual / np.sqrt(np.maximum(spread, 1e-12)))
+    even = residual / np.sqrt(np.maximum(spread, 1e-12))
+    return _standard(even - fitted(even))
 
 
 def _standard(x: np.ndarray) -> np.ndarray:
