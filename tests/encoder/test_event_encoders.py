@@ -41,11 +41,13 @@ def _read_one_row(gru: Gru, part: Events, p: int, pooling: str) -> torch.Tensor:
     own = _own(part, p)
     x = gru.events(part.code[own], part.value[own], part.observed[own])
     state = gru.start(x[~part.timed[own]].sum(0) + gru.no_statics).reshape(gru.gru.num_layers, -1)
-    bins: dict[int, torch.Tensor] = {}
-    for vector, days, timed in zip(x, part.time_days[own], part.timed[own], strict=True):
+    by_code: dict[tuple[int, int], list[torch.Tensor]] = {}
+    for vector, code, days, timed in zip(x, part.code[own].tolist(), part.time_days[own], part.timed[own], strict=True):
         if timed:
-            age = int(days // 7.0)
-            bins[age] = bins.get(age, torch.zeros(10)) + vector
+            by_code.setdefault((int(days // 7.0), code), []).append(vector)
+    bins: dict[int, torch.Tensor] = {}
+    for (age, _), vectors in by_code.items():
+        bins[age] = bins.get(age, torch.zeros(10)) + torch.stack(vectors).mean(0)
     states, before = [], None
     for age in sorted(bins, reverse=True):
         gap = 0.0 if before is None else float(before - age)

@@ -23,7 +23,7 @@ def _vector(value: list[float]) -> Vector:
 
 
 def test_piecewise_linear_embeddings_follow_their_formula_with_open_outer_bins() -> None:
-    encoder = PiecewiseLinear(spec=SPEC, d_model=3, d_number=3, hidden=[], d_category=1, dropout=0.0, prior_scale=1.0)
+    encoder = PiecewiseLinear(spec=SPEC, d_model=3, d_number=3, hidden=[], d_category=1, dropout=0.0, prior_scale=1.0, lr_scale=1.0)
     with torch.no_grad():
         encoder.weight.copy_(torch.eye(3)[None])
         encoder.bias.fill_(2.0)
@@ -36,7 +36,9 @@ def test_piecewise_linear_embeddings_follow_their_formula_with_open_outer_bins()
 
 def test_periodic_embeddings_follow_their_formula() -> None:
     with seeded(1):
-        encoder = Periodic(spec=SPEC, d_model=4, n_frequencies=2, frequency_scale=0.5, d_number=4, hidden=[], d_category=1, dropout=0.0, prior_scale=1.0)
+        encoder = Periodic(
+            spec=SPEC, d_model=4, n_frequencies=2, frequency_scale=0.5, d_number=4, hidden=[], d_category=1, dropout=0.0, prior_scale=1.0, lr_scale=1.0
+        )
     x, c = np.array([-1.3, 0.0, 2.1]), encoder.frequency.detach().numpy()[0]
     waves = np.concatenate([x[:, None], np.sin(2 * np.pi * x[:, None] * c), np.cos(2 * np.pi * x[:, None] * c)], 1)
     e = np.maximum(waves @ encoder.weight.detach().numpy()[0] + encoder.bias.detach().numpy(), 0)
@@ -50,7 +52,7 @@ def test_a_curve_that_no_line_fits_is_learnt(name: str) -> None:
     with seeded(2):
         x = torch.rand(200) * 4 - 2
         spec = VectorSpec(1, (), np.quantile(x, np.linspace(0, 1, 9))[None].astype(np.float32))
-        shared = {"spec": spec, "d_model": 1, "d_number": 8, "hidden": [], "d_category": 1, "dropout": 0.0, "prior_scale": 3.0}
+        shared = {"spec": spec, "d_model": 1, "d_number": 8, "hidden": [], "d_category": 1, "dropout": 0.0, "prior_scale": 3.0, "lr_scale": 1.0}
         encoder = PiecewiseLinear(**shared) if name == "piecewise_linear" else Periodic(**shared, n_frequencies=6, frequency_scale=0.3)
     y = (3 * x).sin() * (x > -0.5)
     optimizer = torch.optim.Adam(encoder.parameters(), lr=0.02)
@@ -63,7 +65,7 @@ def test_a_curve_that_no_line_fits_is_learnt(name: str) -> None:
 
 
 def test_the_linear_encoder_is_linear_in_the_values() -> None:
-    encoder = Linear(spec=SPEC, d_model=3, missing_effects=True, prior_scale=1.0)
+    encoder = Linear(spec=SPEC, d_model=3, missing_effects=True, prior_scale=1.0, lr_scale=1.0)
     h = encoder(_vector([0.0, 1.0, 2.5])).h
     torch.testing.assert_close(h[2] - h[0], 2.5 * (h[1] - h[0]))
 
@@ -72,7 +74,7 @@ def test_the_linear_encoder_trained_to_the_end_is_ridge_regression() -> None:
     rng = np.random.default_rng(3)
     x, scale, noise = rng.normal(size=(40, 6)), 0.7, 0.9
     y = x @ rng.normal(size=6) + noise * rng.normal(size=40)
-    encoder = Linear(spec=VectorSpec(6, (), np.tile(EDGES, (6, 1))), d_model=1, missing_effects=False, prior_scale=scale)
+    encoder = Linear(spec=VectorSpec(6, (), np.tile(EDGES, (6, 1))), d_model=1, missing_effects=False, prior_scale=scale, lr_scale=1.0)
     everything = torch.ones(40, 6, dtype=torch.bool)
     part = Vector(rows=torch.arange(40), size=40, value=torch.from_numpy(x).float(), observed=everything, category=torch.zeros(40, 0, dtype=torch.int32))
     optimizer = torch.optim.LBFGS(encoder.parameters(), max_iter=200, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
@@ -103,12 +105,12 @@ def test_a_view_of_categories_alone_is_encoded() -> None:
     part = Vector(
         rows=torch.tensor([1]), size=2, value=torch.zeros(1, 0), observed=torch.zeros(1, 0, dtype=torch.bool), category=torch.ones(1, 2, dtype=torch.int32)
     )
-    common = {"spec": spec, "d_model": 4, "hidden": [6], "d_category": 3, "dropout": 0.0, "prior_scale": 1.0}
+    common = {"spec": spec, "d_model": 4, "hidden": [6], "d_category": 3, "dropout": 0.0, "prior_scale": 1.0, "lr_scale": 1.0}
     for encoder in (
         Mlp(**common),
         PiecewiseLinear(**common, d_number=2),
         Periodic(**common, d_number=2, n_frequencies=2, frequency_scale=1.0),
-        Linear(spec=spec, d_model=4, missing_effects=True, prior_scale=1.0),
+        Linear(spec=spec, d_model=4, missing_effects=True, prior_scale=1.0, lr_scale=1.0),
     ):
         assert encoder(part).h.shape == (1, 4)
         assert torch.isfinite(encoder.penalty())

@@ -20,8 +20,9 @@ from equipoise.encoder.one_token import one_token_each
 class Gru(Encoder):
     """Reads a row's past bin by bin, oldest first; statics make the first hidden state.
 
-    A bin's input is the layer-normalised sum of its events' vectors (see `EventEmbedding`) with ``log(1 + gap)`` since the bin before and ``log(1 + age)``
-    up to the prediction time, both in bins. The token is a linear map of the last hidden state, or of [last, mean, maximum] over the bins.
+    A bin's input is the layer-normalised sum over its codes of the mean of their events' vectors (see `EventEmbedding`), so that a value measured ten times
+    an hour does not drown the others, with ``log(1 + gap)`` since the bin before and ``log(1 + age)`` up to the prediction time, both in bins.
+    The token is a linear map of the last hidden state, or of [last, mean, maximum] over the bins.
     Sequences are packed by length, never padded.
 
     Args:
@@ -77,12 +78,14 @@ class Gru(Encoder):
 
     def _bins(self, x: Tensor, row: Tensor, part: Events) -> tuple[Tensor, Tensor]:
         """Inputs f32 (bins of all rows, H + 2), oldest first, and their offsets i64 (P+1,)."""
-        x, row = x[part.timed], row[part.timed]
+        x, row, code = x[part.timed], row[part.timed], part.code[part.timed].to(torch.int64)
         age = torch.floor(part.time_days[part.timed] / self._bin_days)
         new = torch.ones_like(row, dtype=torch.bool)
         new[1:] = (row[1:] != row[:-1]) | (age[1:] != age[:-1])
         first = torch.nonzero(new).flatten()
         events = torch.cat([first, first.new_tensor([row.shape[0]])])
+        bin_ = torch.cumsum(new, 0) - 1
+        x = x / _times_in_bin(bin_, code, self.events.code.num_embeddings)[:, None]
         row, age = row[first], age[first]
         gap = torch.zeros_like(age)
         gap[1:] = torch.where(row[1:] == row[:-1], age[:-1] - age[1:], 0.0)
@@ -112,3 +115,9 @@ class Gru(Encoder):
         # Hidden states lie in (-1, 1), so -1 stands below all of them.
         top = torch.where(empty, state[-1], by_row.new_full(final.shape, -1.0).scatter_reduce(0, spread, by_row, "amax"))
         return torch.cat([final, mean, top], 1)
+
+
+def _times_in_bin(bin_: Tensor, code: Tensor, n_codes: int) -> Tensor:
+    """How often each event's code stands in its bin, f32 (N,)."""
+    _, kind, count = torch.unique(bin_ * n_codes + code, return_inverse=True, return_counts=True)
+    return count[kind].to(torch.float32)

@@ -26,12 +26,14 @@ class Linear(Encoder):
         d_model: D.
         missing_effects: whether a value's being missing has an effect.
         prior_scale: prior standard deviation of a token's entry on standardised inputs.
+        lr_scale: what the learning rate is multiplied with for this part; wide inputs need less.
     """
 
     accepts = Vector
 
-    def __init__(self, *, spec: VectorSpec, d_model: int, missing_effects: bool, prior_scale: float) -> None:
+    def __init__(self, *, spec: VectorSpec, d_model: int, missing_effects: bool, prior_scale: float, lr_scale: float) -> None:
         super().__init__()
+        self.lr_scale = lr_scale
         self._prior_scale = prior_scale
         self.value = nn.Linear(spec.n_values, d_model, bias=False) if spec.n_values else None
         self.missing = nn.Linear(spec.n_values, d_model, bias=False) if spec.n_values and missing_effects else None

@@ -26,12 +26,14 @@ class Mlp(Encoder):
         d_category: width of a category's vector.
         dropout: of the hidden units.
         prior_scale: see `contract.prior`.
+        lr_scale: what the learning rate is multiplied with for this part; wide inputs need less.
     """
 
     accepts = Vector
 
-    def __init__(self, *, spec: VectorSpec, d_model: int, hidden: list[int], d_category: int, dropout: float, prior_scale: float) -> None:
+    def __init__(self, *, spec: VectorSpec, d_model: int, hidden: list[int], d_category: int, dropout: float, prior_scale: float, lr_scale: float) -> None:
         super().__init__()
+        self.lr_scale = lr_scale
         self._prior_scale = prior_scale
         self.categories = Categories(spec.cardinalities, d_category)
         self.perceptron = perceptron(2 * spec.n_values + self.categories.d_out, hidden, d_model, dropout)

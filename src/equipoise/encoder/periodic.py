@@ -32,6 +32,7 @@ class Periodic(Encoder):
         d_category: width of a category's vector.
         dropout: of the hidden units.
         prior_scale: see `contract.prior`.
+        lr_scale: what the learning rate is multiplied with for this part; wide inputs need less.
 
     Source: Gorishniy, Rubachev and Babenko (2022), section 3.3 (PLR); x itself is added so that a straight line needs no small frequency.
     """
@@ -50,8 +51,10 @@ class Periodic(Encoder):
         d_category: int,
         dropout: float,
         prior_scale: float,
+        lr_scale: float,
     ) -> None:
         super().__init__()
+        self.lr_scale = lr_scale
         self._prior_scale, self._frequency_scale, self._fan_in = prior_scale, frequency_scale, 2 * n_frequencies + 1
         self.frequency = nn.Parameter(torch.randn(spec.n_values, n_frequencies) * frequency_scale)
         self.weight = nn.Parameter(torch.randn(spec.n_values, self._fan_in, d_number) / sqrt(self._fan_in))

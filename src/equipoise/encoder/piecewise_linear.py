@@ -30,6 +30,7 @@ class PiecewiseLinear(Encoder):
         d_category: width of a category's vector.
         dropout: of the hidden units.
         prior_scale: see `contract.prior`.
+        lr_scale: what the learning rate is multiplied with for this part; wide inputs need less.
 
     Source: Gorishniy, Rubachev and Babenko (2022), equation 1 and section 3.2 (Q-LR).
     """
@@ -40,8 +41,11 @@ class PiecewiseLinear(Encoder):
     low: Tensor
     high: Tensor
 
-    def __init__(self, *, spec: VectorSpec, d_model: int, d_number: int, hidden: list[int], d_category: int, dropout: float, prior_scale: float) -> None:
+    def __init__(
+        self, *, spec: VectorSpec, d_model: int, d_number: int, hidden: list[int], d_category: int, dropout: float, prior_scale: float, lr_scale: float
+    ) -> None:
         super().__init__()
+        self.lr_scale = lr_scale
         self._prior_scale = prior_scale
         edges = torch.tensor(spec.edges, dtype=torch.float32)
         self._n_bins = edges.shape[1] - 1

@@ -126,9 +126,10 @@ class _Block(nn.Module):
         self.feedforward = nn.Sequential(nn.Linear(d_model, d_feedforward), nn.GELU(), nn.Linear(d_feedforward, d_model))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, runs: list[tuple[int, int, int]]) -> Tensor:
-        qkv = self.qkv(self.before_attention(x))
-        attended = [self._attend(qkv[a : a + n * length], n) for a, n, length in runs]
+    def forward(self, x: Tensor, runs: list[tuple[int, int]]) -> Tensor:
+        # One split, and not slices: the gradient of each slice would be a whole tensor of zeros around it.
+        parts = self.qkv(self.before_attention(x)).split([n * length for n, length in runs])
+        attended = [self._attend(qkv, n) for qkv, (n, _) in zip(parts, runs, strict=True)]
         x = x + self.dropout(self.project(torch.cat(attended) if attended else x))
         return x + self.dropout(self.feedforward(self.before_feedforward(x)))
 
@@ -150,12 +151,7 @@ def _reordered(x: Tensor, offsets: Tensor, order: Tensor) -> tuple[Tensor, Tenso
     return torch.empty_like(x).index_copy(0, back, x), new, back
 
 
-def _runs(offsets: Tensor) -> list[tuple[int, int, int]]:
-    """Runs of segments of one length, which are ordered by length: (first element, segments, length)."""
+def _runs(offsets: Tensor) -> list[tuple[int, int]]:
+    """Runs of segments of one length, which are ordered by length: (segments, their length)."""
     length, n = torch.unique_consecutive(lengths(offsets), return_counts=True)
-    sizes, counts = length.tolist(), n.tolist()
-    out, first = [], 0
-    for size, count in zip(sizes, counts, strict=True):
-        out.append((first, count, size))
-        first += size * count
-    return out
+    return list(zip(n.tolist(), length.tolist(), strict=True))
