@@ -20,11 +20,11 @@ from equipoise.contract.errors import UserError
         (["run", "fuson=concat"], "did you mean fusion?"),
         (["run", "fusion=concatt"], "did you mean concat?"),
         (["run", "sed=3"], "did you mean seed?"),
-        (["run", "learner.max_epoch=3"], "learner.max_epochs"),
-        (["run", "modality.clinical.encoder.layer=3"], "layers"),
+        (["run", "learner.max_epoch=3"], "did you mean max_epochs?"),
+        (["run", "modality.clinical.encoder.hiden=3"], "did you mean hidden?"),
         (["run", "seed=one"], "Expected: a number"),
         (["run", "seed=1,2"], "needs -m"),
-        (["run", "experiments=404_nothing/run"], "There is no"),
+        (["run", "experiments=404_nothing/run"], "There is no option 'run' in experiments/404_nothing"),
         (["run", "head._target_=os.system"], "EQUIPOISE_ALLOW"),
         (["run", "--mulitrun"], "did you mean --multirun?"),
         (["run", "fusion"], "KEY=VALUE"),
@@ -32,7 +32,9 @@ from equipoise.contract.errors import UserError
         (["predict"], "model=RUN"),
     ],
 )
-def test_a_mistake_is_answered_in_one_paragraph_with_exit_code_two(words: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_is_answered_in_one_paragraph_with_exit_code_two(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(words) == 2
     error = capsys.readouterr().err.strip()
@@ -56,7 +58,9 @@ def test_words_are_read_wherever_the_options_stand() -> None:
 
 
 def test_help_takes_a_third_of_a_cpu_second_at_most() -> None:
-    code = "import subprocess,sys,resource; subprocess.run([sys.executable,'-m','equipoise','--help'],stdout=subprocess.DEVNULL,check=True);" \
+    code = (
+        "import subprocess,sys,resource; subprocess.run([sys.executable,'-m','equipoise','--help'],stdout=subprocess.DEVNULL,check=True);"
         "u=resource.getrusage(resource.RUSAGE_CHILDREN); print(u.ru_utime+u.ru_stime)"
+    )
     seconds = min(float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) for _ in range(3))
     assert seconds <= 0.3

@@ -17,7 +17,7 @@ from equipoise.places import configs_dir, find_data
 def checked(overrides: Sequence[str], search: Sequence[str]) -> Composed:
     """Composes one config and holds it against the vocabulary."""
     composed = compose_values(overrides, search)
-    base = compose_values(_choices_as_words(composed.choices), search)
+    base = compose_values(_choices_as_words(composed.choices), search, whole=False)
     check_config(composed.values, base.values)
     return composed
 

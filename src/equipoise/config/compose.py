@@ -16,6 +16,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -24,6 +25,8 @@ from equipoise.contract.errors import UserError
 from equipoise.places import configs_dir, experiments_dir
 
 ROOT = "run"
+LIST_GROUPS = ("modality", "task", "comparator")
+"""Groups of which several options are chosen at once."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,20 @@ class Composed:
     axes: tuple[str, ...]
 
 
+def _list_choices(overrides: Sequence[str]) -> dict[str, list[str]]:
+    """The options chosen from each list group, read from Hydra's list of defaults."""
+    hydra = GlobalHydra.instance().hydra
+    if hydra is None:
+        return {}
+    found: dict[str, list[str]] = {group: [] for group in LIST_GROUPS}
+    for default in hydra.config_loader.compute_defaults_list(ROOT, list(overrides), RunMode.RUN).defaults:
+        group, _, option = str(default.config_path).partition("/")
+        # A parent below the same group is an option that another one inherits from.
+        if group in found and option and not str(default.parent).startswith(f"{group}/"):
+            found[group].append(option)
+    return found
+
+
 @contextmanager
 def search_path(experiments: str | None) -> Iterator[list[str]]:
     """Overrides that let Hydra find experiments and other packages' configs, and nothing else.
@@ -60,12 +77,13 @@ def search_path(experiments: str | None) -> Iterator[list[str]]:
         yield [f"hydra.searchpath=[{','.join(places)}]"] if places else []
 
 
-def compose_values(overrides: Sequence[str], search: Sequence[str]) -> Composed:
+def compose_values(overrides: Sequence[str], search: Sequence[str], *, whole: bool = True) -> Composed:
     """Composes one config.
 
     Args:
         overrides: command-line words without sweeps.
         search: from `search_path`.
+        whole: refuse values that must still be given.
 
     Raises:
         UserError: an unknown group, option or key, with the nearest ones and the choices; or a value that must be given is missing.
@@ -74,30 +92,32 @@ def compose_values(overrides: Sequence[str], search: Sequence[str]) -> Composed:
     try:
         with initialize_config_dir(str(configs_dir()), version_base="1.3"):
             config = compose(ROOT, overrides=[*search, *overrides], return_hydra_config=True)
+            lists = _list_choices([*search, *overrides]) if whole else {}
     except (HydraException, OmegaConfBaseException) as e:
         raise _in_our_words(e, overrides, search) from e
     hydra = config.hydra
     params = OmegaConf.to_container(hydra.sweeper.params) if "params" in hydra.sweeper and hydra.sweeper.params else {}
-    axes = tuple(f"{k}={v}" for k, v in params.items()) if isinstance(params, dict) else ()
-    choices = {str(k): v for k, v in OmegaConf.to_container(hydra.runtime.choices).items() if not str(k).startswith("hydra/")}  # type: ignore[union-attr]
-    return Composed(plain(config), choices, "MULTIRUN" in str(hydra.mode), axes)
+    axes = tuple(f"{k!s}={v}" for k, v in params.items()) if isinstance(params, dict) else ()
+    # Hydra does not record what was chosen from a list group, so it is added here.
+    choices: dict[str, Any] = {str(k): v for k, v in OmegaConf.to_container(hydra.runtime.choices).items() if not str(k).startswith("hydra/")}  # type: ignore[union-attr]
+    return Composed(plain(config, whole=whole), choices | lists, "MULTIRUN" in str(hydra.mode), axes)
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
-    """Plain containers of a composed config, resolved, without Hydra's node.
+def plain(config: DictConfig, *, whole: bool = True) -> dict[str, Any]:
+    """Plain containers of a composed config, resolved, without Hydra's node; ``whole`` refuses values that must still be given.
 
     Raises:
         UserError: a value that must be given (``???``) is missing, or an interpolation does not resolve.
     """
     nodes = {str(key): config._get_node(key) for key in config if key != "hydra"}
     missing = [key for key, node in nodes.items() if OmegaConf.is_missing(config, key)]
-    missing += sorted(f"{key}.{below}" for key, node in nodes.items() if OmegaConf.is_config(node) for below in OmegaConf.missing_keys(node))
-    if missing:
+    missing += sorted(below for node in nodes.values() if OmegaConf.is_config(node) for below in OmegaConf.missing_keys(node))
+    if missing and whole:
         further = f" (and {', '.join(missing[1:])})" if missing[1:] else ""
         raise UserError(f"Config key {missing[0]} must be given", mend=f"add {missing[0]}=VALUE{further}")
     try:
         # Hydra's node stays in place meanwhile: ${now:} and ${hydra:} need it.
-        values = {key: config[key] for key in nodes}
+        values = {key: config[key] for key in nodes if not OmegaConf.is_missing(config, key)}
         return {key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value for key, value in values.items()}
     except OmegaConfBaseException as e:
         place = getattr(e, "full_key", None) or "?"
@@ -143,8 +163,15 @@ def _in_our_words(error: Exception, overrides: Sequence[str], search: Sequence[s
             )
         return UserError(f"There is no config {error.missing_cfg_file}", mend="see the choices in `equipoise --help`")
     if key := re.search(r"Could not override '([^']+)'", text):
+        parent, _, last = key[1].rpartition(".")
         known = _known_keys(search)
-        return UserError(f"Unknown config key {key[1]}", mend=nearest(key[1], known) or "see the keys with `equipoise run --cfg`")
+        beside = [k.rpartition(".")[2] for k in known if parent and k.rpartition(".")[0] == parent]
+        expected = f"one of {', '.join(beside)}" if beside else ""
+        return UserError(
+            f"Unknown config key {key[1]}",
+            expected=expected,
+            mend=(nearest(last, beside) if beside else nearest(key[1], known)) or "see the keys with `equipoise run --cfg`",
+        )
     if "ambiguous" in text or "is ambiguous" in text:
         return UserError("A sweep (a value with commas) needs -m", found=text.splitlines()[0], mend="add -m to the command")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
