@@ -48,7 +48,7 @@ def average_effect(score: np.ndarray, level: float, cluster: np.ndarray | None =
     n = influence.size
     se = float(np.sqrt(n / (n - 1) * (influence**2).sum())) if n > 1 else float("nan")
     clustered = ", summed within clusters" if n < score.size else ""
-    return normal_interval(value, se, level, f"AIPW, influence function{clustered}")
+    return normal_interval(value, se, level, f"AIPW, influence function{clustered}", df=max(n - 1.0, 1.0) if clustered else np.inf)
 
 
 def effect_slope(score: np.ndarray, effect: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:

@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from equipoise.contract.counter import numpy_stream
 from equipoise.stats.estimate import Estimate
 
 ENOUGH = 0.9
 """At least this share of the resamples must give a value, or there is no interval."""
+
+FEWEST_CLUSTERS = 5
+"""With fewer clusters the tails that an interval needs lie beyond a thousand resamples."""
 
 
 @dataclass(frozen=True)
@@ -45,33 +49,32 @@ class ClusterBootstrap:
         return np.bincount(drawn, minlength=n_clusters)
 
 
-def percentile_interval(value: float, draws: np.ndarray, level: float) -> Estimate:
-    """Equal-tailed quantiles of the resampled values.
+def percentile_interval(value: float, draws: np.ndarray, level: float, n_clusters: int) -> Estimate:
+    """Equal-tailed quantiles of the resampled values, expanded for few clusters.
+
+    Plain percentiles are too narrow by the factor sqrt((C-1)/C) and use the normal where Student's t belongs; so the tail's share a is replaced by
+    a' = Phi(t_{C-1}^{-1}(a) sqrt(C/(C-1))). With many clusters nothing changes; with 20 the tail of 2.5 % becomes 1.6 %.
 
     Args:
         value: the estimate on the sample itself.
         draws: f64 (R,), NaN where a resample gave none.
         level: in (0, 1).
+        n_clusters: C, how many clusters were resampled.
 
     Returns:
-        NaN bounds where fewer than `ENOUGH` of the resamples gave a value, or the estimate itself is NaN.
+        With the two-sided p of 0 that fits the interval. NaN bounds where fewer than `ENOUGH` of the resamples gave a value, where the estimate
+        itself is NaN, or where there are fewer than `FEWEST_CLUSTERS`.
 
-    Source: Efron and Tibshirani (1993), section 13.3; Davison and Hinkley (1997), section 3.8 for resampling clusters.
+    Source: Efron and Tibshirani (1993), section 13.3; Davison and Hinkley (1997), section 3.8 for clusters; Hesterberg (2015), section 4.3.
     """
     found = draws[np.isfinite(draws)]
     method = f"percentile cluster bootstrap ({draws.size} resamples)"
-    if not np.isfinite(value) or found.size < max(ENOUGH * draws.size, 2):
+    if not np.isfinite(value) or found.size < max(ENOUGH * draws.size, 2) or n_clusters < FEWEST_CLUSTERS:
         return Estimate(value, float("nan"), float("nan"), float("nan"), method)
-    lo, hi = np.quantile(found, [(1 - level) / 2, (1 + level) / 2], method="median_unbiased")
-    return Estimate(value, float(found.std(ddof=1)), float(lo), float(hi), method, two_sided_p(found))
-
-
-def two_sided_p(draws: np.ndarray) -> float:
-    """Twice the smaller share of resampled differences on one side of 0, counting the sample itself once; NaN without draws.
-
-    Source: Davison and Hinkley (1997), section 4.4, for the added one.
-    """
-    found = draws[np.isfinite(draws)]
-    if not found.size:
-        return float("nan")
-    return float(min(1.0, 2 * (min((found <= 0).sum(), (found >= 0).sum()) + 1) / (found.size + 1)))
+    widening = np.sqrt(n_clusters / (n_clusters - 1))
+    tail = float(ndtr(stdtrit(n_clusters - 1, (1 - level) / 2) * widening))
+    lo, hi = np.quantile(found, [tail, 1 - tail], method="median_unbiased")
+    # The share beyond 0, counting the sample itself once (Davison and Hinkley, section 4.4), brought back by the same map.
+    beyond = (min((found <= 0).sum(), (found >= 0).sum()) + 1) / (found.size + 1)
+    p = min(1.0, 2 * float(stdtr(n_clusters - 1, ndtri(min(beyond, 0.5)) / widening)))
+    return Estimate(value, float(found.std(ddof=1) * widening), float(lo), float(hi), method, p)

@@ -9,6 +9,11 @@ import numpy as np
 from equipoise.stats.proportion import wilson_interval
 from equipoise.stats.weighting import weighted_mean, weighted_quantile, weights_of
 
+MOST_ROWS = 20_000
+"""Beyond this many rows loess reads means of `GROUPS` groups of equal size (its workspace grows with the square of the rows and overflows)."""
+
+GROUPS = 4_000
+
 FEWEST_DISTINCT = 8
 """With fewer distinct risks than this the mean outcome at each risk is the curve, and nothing is smoothed."""
 
@@ -72,6 +77,10 @@ def smooth(predicted: np.ndarray, outcome: np.ndarray, at: np.ndarray, weight: n
     inside = np.clip(at, values[0], values[-1])
     found, method = None, "loess (quadratic, span 0.75)"
     if values.size >= FEWEST_DISTINCT:
+        if x.size > MOST_ROWS:
+            x, y, w = _grouped(x, y, w, _quantile_groups(x, GROUPS))
+            values, method = np.unique(x), f"{method} of means of {x.size} groups"
+            inside = np.clip(inside, values[0], values[-1])
         found = _loess(x, y, w, inside)
     if found is None:
         found, method = _by_groups(x, y, w, values, inside)
@@ -109,7 +118,7 @@ def bins(predicted: np.ndarray, outcome: np.ndarray, level: float, n_groups: int
         Groups by rising predicted value; none with fewer than ``fewest`` rows in all.
     """
     x, y = np.asarray(predicted, dtype=np.float64), np.asarray(outcome, dtype=np.float64)
-    group = _quantile_groups(x, min(n_groups, max(x.size // fewest, 1)))
+    group = _merged(_quantile_groups(x, min(n_groups, max(x.size // fewest, 1))), fewest)
     n = np.bincount(group).astype(np.float64)
     mean_x, mean_y = np.bincount(group, x) / n, np.bincount(group, y) / n
     if probability:
@@ -142,8 +151,27 @@ def _by_groups(x: np.ndarray, y: np.ndarray, w: np.ndarray, values: np.ndarray, 
         group, method = np.searchsorted(values, x), f"mean outcome at each of the {values.size} distinct predicted values"
     else:
         group, method = _quantile_groups(x, 20), "means of 20 groups joined by lines (too many ties for loess)"
+    mean_x, mean_y, _ = _grouped(x, y, w, group)
+    return np.interp(at, mean_x, mean_y), method
+
+
+def _grouped(x: np.ndarray, y: np.ndarray, w: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weighted means of x and y, and the weight, of each group."""
     total = np.bincount(group, w)
-    return np.interp(at, np.bincount(group, w * x) / total, np.bincount(group, w * y) / total), method
+    return np.bincount(group, w * x) / total, np.bincount(group, w * y) / total, total
+
+
+def _merged(group: np.ndarray, fewest: int) -> np.ndarray:
+    """Group numbers after groups below the smallest size have joined their smaller neighbour."""
+    n = np.bincount(group).astype(np.int64)
+    name = np.arange(n.size)  # which remaining group each of the first ones lies in
+    while n.size > 1 and n.min() < fewest:
+        small = int(n.argmin())
+        at = small if small + 1 < n.size and (small == 0 or n[small + 1] <= n[small - 1]) else small - 1
+        n[at] += n[at + 1]
+        n = np.delete(n, at + 1)
+        name[name > at] -= 1
+    return name[group] if group.size else group
 
 
 def _quantile_groups(x: np.ndarray, n_groups: int) -> np.ndarray:

@@ -12,24 +12,31 @@ from equipoise.stats.estimate import Estimate, normal_interval
 
 @dataclass(frozen=True)
 class RocAreas:
-    """AUROCs of k risks on the same rows, f64 (k,), and their covariance, f64 (k, k); NaN where one class is lacking or has one unit only."""
+    """AUROCs of k risks on the same rows, f64 (k,), and their covariance, f64 (k, k); NaN where one class is lacking or has one unit only.
+
+    ``df``: infinite for independent rows, clusters - 1 for clustered ones.
+    """
 
     area: np.ndarray
     covariance: np.ndarray
-    clustered: bool
+    df: float
+
+    @property
+    def clustered(self) -> bool:
+        return bool(np.isfinite(self.df))
 
     @property
     def method(self) -> str:
         return "Obuchowski (clustered DeLong)" if self.clustered else "DeLong"
 
     def interval(self, i: int, level: float) -> Estimate:
-        """Normal interval of AUROC i, cut to [0, 1]."""
-        return normal_interval(float(self.area[i]), _root(self.covariance[i, i]), level, self.method, floor=0.0, ceiling=1.0)
+        """Interval of AUROC i, cut to [0, 1]; Student's for clustered rows."""
+        return normal_interval(float(self.area[i]), _root(self.covariance[i, i]), level, self.method, floor=0.0, ceiling=1.0, df=self.df)
 
     def difference(self, i: int, j: int, level: float) -> Estimate:
-        """Normal interval of AUROC i minus AUROC j, paired."""
+        """Interval of AUROC i minus AUROC j, paired; Student's for clustered rows."""
         c = self.covariance
-        return normal_interval(float(self.area[i] - self.area[j]), _root(c[i, i] + c[j, j] - 2 * c[i, j]), level, f"paired {self.method}")
+        return normal_interval(float(self.area[i] - self.area[j]), _root(c[i, i] + c[j, j] - 2 * c[i, j]), level, f"paired {self.method}", df=self.df)
 
 
 def roc_areas(risk: np.ndarray, outcome: np.ndarray, cluster: np.ndarray | None = None) -> RocAreas:
@@ -55,21 +62,21 @@ def roc_areas(risk: np.ndarray, outcome: np.ndarray, cluster: np.ndarray | None 
     k, n = risk.shape
     m = int(event.sum())
     codes = np.arange(n) if cluster is None else np.unique(cluster, return_inverse=True)[1]
-    clustered = int(codes.max(initial=-1)) + 1 < n
+    units = int(codes.max(initial=-1)) + 1
+    df = max(units - 1.0, 1.0) if units < n else np.inf
     if m == 0 or m == n:
-        return RocAreas(np.full(k, np.nan), np.full((k, k), np.nan), clustered)
+        return RocAreas(np.full(k, np.nan), np.full((k, k), np.nan), df)
     v10, v01 = _placements(risk, event)
     area = v10.mean(1)
     s10, i10 = _deviations(v10, area, codes[event], n)
     s01, i01 = _deviations(v01, area, codes[~event], n)
-    units = np.unique(codes).size
     if min(i10, i01) < 2:
-        return RocAreas(area, np.full((k, k), np.nan), clustered)
+        return RocAreas(area, np.full((k, k), np.nan), df)
     covariance = i10 / (i10 - 1) * s10 @ s10.T / m**2 + i01 / (i01 - 1) * s01 @ s01.T / (n - m) ** 2
-    if clustered:
+    if units < n:
         cross = units / (units - 1) * s10 @ s01.T / (m * (n - m))
         covariance = covariance + cross + cross.T
-    return RocAreas(area, covariance, clustered)
+    return RocAreas(area, covariance, df)
 
 
 def _placements(risk: np.ndarray, event: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ from equipoise.stats.scores import SMALLEST
 from equipoise.stats.weighting import weights_of
 
 _STEPS = 60
+_CLOSE = 1e-7  # Newton's error after a step is of the order of the step's square
 _LARGEST = 1e3  # a slope beyond this means that the classes are separated and no finite slope is best
 
 
@@ -57,7 +58,7 @@ def calibration_in_the_large(risk: np.ndarray, outcome: np.ndarray, weight: np.n
 
 
 def slope_interval(risk: np.ndarray, outcome: np.ndarray, level: float, cluster: np.ndarray | None = None) -> Estimate:
-    """Calibration slope with its Wald interval; with clusters the variance is the sandwich of cluster scores.
+    """Calibration slope with its Wald interval; with clusters the variance is the sandwich of cluster scores, with Student's quantile.
 
     Args:
         risk: f64 (n,), in [0, 1].
@@ -90,7 +91,7 @@ def _wald(value: float, at: int, design: np.ndarray, y: np.ndarray, fitted: np.n
     if clusters < y.size:
         score = np.stack([np.bincount(codes, column) for column in (design * (y - fitted)[:, None]).T])
         bread = bread @ (score @ score.T) @ bread * clusters / (clusters - 1) if clusters > 1 else np.full_like(bread, np.nan)
-    return normal_interval(value, float(np.sqrt(bread[at, at])), level, method)
+    return normal_interval(value, float(np.sqrt(bread[at, at])), level, method, df=max(clusters - 1.0, 1.0) if clusters < y.size else np.inf)
 
 
 def _line(x: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -110,13 +111,12 @@ def _line(x: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.n
 def _newton(x: np.ndarray, y: np.ndarray, w: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     theta = np.tile(start, (w.shape[0], 1))
     powers, observed = np.column_stack([np.ones_like(x), x, x * x]), w @ np.column_stack([y, y * x])
-    done = np.zeros(w.shape[0], dtype=bool)
+    open_ = np.arange(w.shape[0])
     for _ in range(_STEPS):
-        open_ = np.flatnonzero(~done)
-        fitted = expit(theta[open_, :1] + theta[open_, 1:] * x)
-        expected = w[open_] * fitted
+        fitted = _expit(theta[open_, :1] + theta[open_, 1:] * x)
+        expected = fitted * (w if open_.size == w.shape[0] else w[open_])
         gradient = observed[open_] - expected @ powers[:, :2]
-        h0, h1, h2 = ((expected * (1 - fitted)) @ powers).T
+        h0, h1, h2 = ((expected - expected * fitted) @ powers).T
         determinant = h0 * h2 - h1 * h1
         # Below this the log odds of the rows that count do not vary (rounding of h0 h2 alone leaves more than 0).
         regular = determinant > 1e-10 * np.maximum(h0 * h2, 1e-300)
@@ -124,26 +124,73 @@ def _newton(x: np.ndarray, y: np.ndarray, w: np.ndarray, start: np.ndarray) -> t
         step = np.column_stack([h2 * gradient[:, 0] - h1 * gradient[:, 1], h0 * gradient[:, 1] - h1 * gradient[:, 0]]) / safe[:, None]
         step = np.clip(step, [-5.0, -2.0], [5.0, 2.0])
         theta[open_] = np.where(regular[:, None], theta[open_] + step, np.nan)
-        done[open_] = ~regular | (np.abs(step) < 1e-10 * (1 + np.abs(theta[open_]))).all(1) | (np.abs(theta[open_, 1]) > _LARGEST)
-        if done.all():
+        going = regular & (np.abs(step) >= _CLOSE * (1 + np.abs(theta[open_]))).any(1) & (np.abs(theta[open_, 1]) <= _LARGEST)
+        open_ = open_[going]
+        if not open_.size:
             break
-    theta[~done | (np.abs(theta[:, 1]) > _LARGEST)] = np.nan
+    theta[open_] = np.nan
+    theta[~(np.abs(theta[:, 1]) <= _LARGEST)] = np.nan
+    for lost in np.flatnonzero(np.isnan(theta[:, 1])):
+        theta[lost] = _careful(x, y, w[lost])
     return theta[:, 0], theta[:, 1]
+
+
+def _careful(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[float, float]:
+    """Newton's method with step halving on one weighting, for the few that full steps lost (risks of 0 that came true); NaN without a maximum."""
+    kept = w > 0
+    x, y, w = x[kept], y[kept], w[kept]
+    if not x.size or np.ptp(x) == 0 or not 0 < w @ y < w.sum():
+        return float("nan"), float("nan")
+    centre, scale = float(np.average(x, weights=w)), float(np.sqrt(np.cov(x, aweights=w, ddof=0)))
+    design = np.column_stack([np.ones_like(x), (x - centre) / scale])
+
+    def fit_of(theta: np.ndarray) -> float:
+        eta = design @ theta
+        return float(w @ (y * eta - np.logaddexp(0, eta)))
+
+    theta = np.array([float(logit(np.average(y, weights=w))), 0.0])
+    reached = fit_of(theta)
+    for _ in range(200):
+        fitted = _expit(design @ theta)
+        spread = design * (w * fitted * (1 - fitted))[:, None]
+        gradient = design.T @ (w * (y - fitted))
+        try:
+            step = np.linalg.solve(spread.T @ design, gradient)
+        except np.linalg.LinAlgError:
+            return float("nan"), float("nan")
+        size = 1.0
+        while (found := fit_of(theta + size * step)) < reached and size > 1e-9:
+            size /= 2
+        theta, reached = theta + size * step, max(found, reached)
+        if reached > -1e-7 * w.sum():  # every outcome is foretold: the classes are separated
+            break
+        if np.abs(step).max() < 1e-9 * (1 + np.abs(theta).max()):
+            slope = float(theta[1] / scale)
+            return (float(theta[0] - slope * centre), slope) if abs(slope) <= _LARGEST else (float("nan"), float("nan"))
+    return float("nan"), float("nan")
 
 
 def _shift(offset: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
     w = weights_of(weight, y.size)
-    flat = w.reshape(-1, y.size)
+    flat, odds = w.reshape(-1, y.size), np.exp(offset)
+    # In u = exp(a) the fitted risk is u o / (1 + u o): one exponential a row serves all weightings.
     events, total = flat @ y, flat.sum(1)
     a = np.where((events > 0) & (events < total), 0.0, np.nan)
-    done = np.isnan(a)
+    open_ = np.flatnonzero(~np.isnan(a))
     for _ in range(_STEPS):
-        open_ = np.flatnonzero(~done)
         if not open_.size:
             break
-        expected = flat[open_] * (fitted := expit(a[open_, None] + offset))
-        curvature = (expected * (1 - fitted)).sum(1)
+        scaled = np.exp(a[open_, None]) * odds
+        fitted = scaled / (1 + scaled)
+        expected = fitted * (flat if open_.size == flat.shape[0] else flat[open_])
+        curvature = (expected - expected * fitted).sum(1)
         step = np.clip((events[open_] - expected.sum(1)) / np.maximum(curvature, 1e-300), -5.0, 5.0)
         a[open_] += step
-        done[open_] = np.abs(step) < 1e-10 * (1 + np.abs(a[open_]))
-    return np.where(done, a, np.nan).reshape(w.shape[:-1])
+        open_ = open_[np.abs(step) >= _CLOSE * (1 + np.abs(a[open_]))]
+    a[open_] = np.nan
+    return a.reshape(w.shape[:-1])
+
+
+def _expit(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)): numpy's exponential is several times faster than scipy's expit; beyond 500 nothing changes."""
+    return 1 / (1 + np.exp(-np.clip(x, -500.0, 500.0)))

@@ -86,7 +86,8 @@ class Judged:
         by_theory = endpoint.by_theory(sample, self.protocol.level)
         if by_theory is not None:
             return by_theory
-        return percentile_interval(float(endpoint.value(sample)), self._draws[_key(arm, where)][endpoint.name], self.protocol.level)
+        draws = self._draws[_key(arm, where)][endpoint.name]
+        return percentile_interval(float(endpoint.value(sample)), draws, self.protocol.level, sample.n_clusters)
 
     def difference(self, endpoint: Endpoint, a: Arm, b: Arm) -> Estimate:
         """The endpoint of ``a`` minus that of ``b`` on the rows where both can be judged."""
@@ -98,7 +99,7 @@ class Judged:
         if by_theory is not None:
             return by_theory
         draws = [self._draws[_key(arm, where)][endpoint.name] for arm in (a, b)]
-        found = percentile_interval(float(endpoint.value(one) - endpoint.value(other)), draws[0] - draws[1], self.protocol.level)
+        found = percentile_interval(float(endpoint.value(one) - endpoint.value(other)), draws[0] - draws[1], self.protocol.level, one.n_clusters)
         return Estimate(found.value, found.se, found.lo, found.hi, f"paired {found.method}", found.p)
 
     def _asked(self, endpoint: Endpoint) -> int:

@@ -83,9 +83,14 @@ class Sample:
         return bool((self.weight != 1).any())
 
     @cached_property
+    def n_clusters(self) -> int:
+        """How many clusters have a row here."""
+        return int(np.unique(self.cluster).size)
+
+    @property
     def clustered(self) -> bool:
         """Whether some cluster has several rows."""
-        return np.unique(self.cluster).size < self.size
+        return self.n_clusters < self.size
 
     @cached_property
     def crossed(self) -> bool:
