@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,8 @@ def judge(config: Mapping[str, Any], folder: Path, manifest: dict[str, Any], tab
             classes=tuple(question["classes"]),
             unit=notes["cohort"]["units"].get(question["target"], ""),
             target=question["target"],
+            not_run=notes["not_run"],
+            interval=notes["prediction"].get("interval"),
         )
     first, *others = made
     results = made[first] | ({"tasks": {name: made[name] for name in others}} if others else {})
@@ -82,8 +85,10 @@ def judge(config: Mapping[str, Any], folder: Path, manifest: dict[str, Any], tab
 
 
 def _context(config: Mapping[str, Any], folder: Path, manifest: dict[str, Any], notes: dict[str, Any], opening: int | None) -> dict[str, Any]:
-    kept = ("command", "started", "seconds", "versions", "commit", "config_hash", "config_yaml")
+    kept = ("command", "started", "versions", "commit", "config_hash", "config_yaml")
     context = {k: manifest.get(k) for k in kept}
+    if manifest.get("started"):
+        context["seconds"] = manifest.get("seconds") or (datetime.now(UTC) - datetime.fromisoformat(manifest["started"])).total_seconds()
     return context | {
         "name": config["name"],
         "device": config["trainer"].get("accelerator"),
@@ -99,7 +104,7 @@ def _context(config: Mapping[str, Any], folder: Path, manifest: dict[str, Any], 
         "training": notes["training"],
         "reader_notes": notes["prediction"].get("reader_notes", {}),
         "interval": notes["prediction"].get("interval"),
-        "tuned": notes["tuned"],
+        "tuned": [t["chosen"] for t in notes["tuned"]],
     }
 
 

@@ -154,14 +154,12 @@ def _in_our_words(error: Exception, overrides: Sequence[str], search: Sequence[s
             f"Cannot read the word {error.override!r}", found=error.message.splitlines()[0], mend="quote values with special signs: 'key=\"value\"'"
         )
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, option = str(error.missing_cfg_file).rpartition("/")
-        choices = [str(o) for o in error.options or ()] or _experiments(group, search)
-        if choices:
-            named = [f"{group.partition('/')[2]}/{c}" if group.startswith("experiments/") else c for c in choices]
-            return UserError(
-                f"There is no option {option!r} in {group}", expected=f"one of {', '.join(named)}", mend=nearest(option, choices) or "choose one of these"
-            )
-        return UserError(f"There is no config {error.missing_cfg_file}", mend="see the choices in `equipoise --help`")
+        group, _, option = str(error.missing_cfg_file).partition("/")
+        choices = _experiments(search) if group == "experiments" else sorted(p.stem for p in (configs_dir() / group).glob("*.yaml"))
+        choices = choices or [str(o) for o in error.options or ()]
+        return UserError(
+            f"There is no option {option!r} in {group}", expected=f"one of {', '.join(choices)}", mend=nearest(option, choices) or "choose one of these"
+        )
     if key := re.search(r"Could not override '([^']+)'", text):
         parent, _, last = key[1].rpartition(".")
         known = _known_keys(search)
@@ -179,9 +177,9 @@ def _in_our_words(error: Exception, overrides: Sequence[str], search: Sequence[s
     return UserError(kind, found=" ".join(lines[:3]), mend="see `equipoise --help` for groups and options")
 
 
-def _experiments(group: str, search: Sequence[str]) -> list[str]:
+def _experiments(search: Sequence[str]) -> list[str]:
     staging = re.search(r"file://([^,\]]+)", " ".join(search))
-    if not group.startswith("experiments") or staging is None:
+    if staging is None:
         return []
     top = Path(staging[1]) / "experiments"
     return [p.relative_to(top).with_suffix("").as_posix() for p in sorted(top.glob("*/*.yaml"))]
