@@ -11,6 +11,7 @@ import yaml
 
 from equipoise.tune import with_values
 
+WIDE = 20.0
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
@@ -30,6 +31,9 @@ def small_config(*, views: Sequence[str] = ("clinical",), tasks: Sequence[str] =
     config |= {group: _option(f"{group}/default") for group in ("learner", "trainer")}
     config |= {"optimizer": _option("optimizer/adam"), "scheduler": _option("scheduler/constant"), "logger": _option("logger/csv")}
     config["trainer"]["accelerator"] = "cpu"
+    # With a few hundred rows the penalties of the default priors outweigh what the rows say, and nothing would be learnt.
+    for part in [config["fusion"], *(view["encoder"] for view in config["modality"].values())]:
+        part["prior_scale"] = WIDE
     if "regression" in config["task"]:
         config["task"]["regression"]["target"] = "weight"
     return with_values(config, {key.replace("__", "."): value for key, value in values.items()})
