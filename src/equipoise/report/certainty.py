@@ -19,7 +19,7 @@ COVERS = (
     "It is never an interval of the outcome of one person."
 )
 
-LACKS = "The uncertainty of the predictions was not estimated: a point head with one member gives none. That is not the same as zero."
+LACKS = "The uncertainty of the predictions was not estimated, which is not the same as zero. (A point head with one member, for example, gives none.)"
 WORTH = (
     "One fitted model, with one evidence hidden at a time: this shows what this model takes from the evidence, not what a model fitted without it could "
     "do. Whoever has an evidence may differ from who has not, so a worth can come from the care process as well as from the content."
@@ -33,7 +33,7 @@ def certainty(finding: Finding) -> Html:
     lead = COVERS if estimated else LACKS
     if table.get("note"):
         lead += f" {table['note']}"
-    squared = "nats" if finding.kind != "continuous" else f"{finding.unit}\N{SUPERSCRIPT TWO}" if finding.unit else "squared units"
+    squared = "nats" if finding.kind not in ("continuous", "treatment_effect") else f"{finding.unit}\N{SUPERSCRIPT TWO}" if finding.unit else "squared units"
     names = {
         "interval": "The interval is",
         "level": "Level",
@@ -45,6 +45,9 @@ def certainty(finding: Finding) -> Html:
     }
     rows: list[tuple[object, object]] = [(name, _value(key, table.get(key))) for key, name in names.items() if key in table or key in _ALWAYS]
     known = {*names, "estimated", "note"}
+    declared = finding.context.get("interval")
+    if table.get("interval") == "not declared" and declared:
+        rows[0] = (names["interval"], sure(declared.get("of") or declared.get("kind") if isinstance(declared, Mapping) else declared))
     rows += [(humane(k), sure(v)) for k, v in table.items() if k not in known]
     return section("Uncertainty of the predictions", paragraph(lead), facts(rows), anchor=f"{finding.anchor}uncertainty")
 

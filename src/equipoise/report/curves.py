@@ -45,7 +45,7 @@ def curves(finding: Finding) -> Html:
         if not any(mapping(own, finding.model, kind) for _, own in by_label(finding)):
             lacking.append(_NAMES[kind])
     parts: list[Any] = [tag("div", *drawn, class_="pair")] if drawn else []
-    if not {"binary", "continuous"} & {finding.kind} or not drawn:
+    if not drawn:
         parts.append(_endpoint_forest(finding))
     if lacking and finding.kind in ("binary", "continuous"):
         parts.append(paragraph(f"Not estimated for {finding.model_name}: {', '.join(lacking)}.", kind="note"))
@@ -68,12 +68,14 @@ def by_label(finding: Finding) -> list[tuple[str, dict[str, Mapping[str, Any]]]]
                 for kind, curve in inner.items():
                     if kind in _NAMES:
                         nested.setdefault(first, {}).setdefault(model, {})[kind] = curve
-    return [(label, dict(models)) for label, models in nested.items()]
+    # Curves of a time to event without a label are at the primary endpoint's horizon.
+    at = (finding.primary or "").partition("@")[2] if finding.kind == "time_to_event" else ""
+    return [(label or at, dict(models)) for label, models in nested.items()]
 
 
 def _of(label: str) -> str:
     """In words, which class or horizon a figure is about."""
-    return f", {label}" if label and not label.startswith("h=") else f" at {label[2:]} days" if label else ""
+    return f" of class {label}" if label and not label.startswith("h=") else f" at {label[2:]} days" if label else ""
 
 
 def _svg(finding: Finding, drawn: Figure, kind: str, label: str, caption: str) -> Html:
@@ -91,7 +93,8 @@ def _calibration(finding: Finding, own: Mapping[str, Any], label: str) -> Html:
     groups = [int(n) for n in array(curve, "bins", "n") if np.isfinite(n)]
     method = str(curve.get("method") or "smoothed")
     text = f"Calibration{_of(label)} in {finding.n_in_words}. Line: {method}"
-    text += f", band: {finding.level_in_words} interval" if np.isfinite(array(curve, "lo")).any() else ""
+    if np.isfinite(array(curve, "lo")).any():
+        text += f" ({finding.level_in_words})" if "band" in method else f", band: {finding.level_in_words} interval"
     if groups:
         size = f"{count(min(groups))} to {count(max(groups))}" if min(groups) != max(groups) else count(groups[0])
         text += f". Points: {len(groups)} groups by predicted value ({size} rows each) with {finding.level_in_words} interval"
@@ -123,15 +126,21 @@ def declared_threshold(finding: Finding) -> float | None:
 
 def _distribution(finding: Finding, own: Mapping[str, Any], label: str) -> Html:
     with house_style():
-        drawn, _ = figures.risk_distribution(own, finding.model, outcome=finding.target)
+        drawn, _ = figures.risk_distribution(own, finding.model, outcome=finding.target, totals=_totals(finding))
     table = mapping(own, finding.model, "risk_distribution")
     text = (
         f"Distribution of the predicted risk{_of(label)} in {finding.n_in_words}. Above: {finding.model_name}, rows with {finding.target} upwards and without "
     )
     text += "downwards, each as a share of its group. Below, for every model: median (dot), middle half (thick) and 5% to 95% (thin), from the histogram."
     if any(not np.isfinite(array(table, k)).all() for k in ("event", "no_event")):
-        text += " Cells with few rows are suppressed."
+        text += " Pale: cells with few rows, known in sum only and spread evenly." if _totals(finding) else " Cells with few rows are left out."
     return _svg(finding, drawn, "risk_distribution", label, text)
+
+
+def _totals(finding: Finding) -> tuple[float, float] | None:
+    """Rows with and without the event, where every row has a known one."""
+    rows, events = finite(dig(finding.results, "n", "rows")), finite(dig(finding.results, "n", "events"))
+    return (events, rows - events) if finding.kind == "binary" and rows is not None and events is not None else None
 
 
 def _roc(finding: Finding, own: Mapping[str, Any], label: str) -> Html:
@@ -143,8 +152,9 @@ def _roc(finding: Finding, own: Mapping[str, Any], label: str) -> Html:
             shown[model] = number(entry["value"], 3)
     with house_style():
         drawn, _ = figures.roc(own, finding.model, auroc=shown)
-    text = f"Receiver operating characteristic{_of(label)} in {finding.n_in_words}; in the key the area under the curve, "
-    text += "whose intervals stand in the table of endpoints. Dotted: chance."
+    text = f"Receiver operating characteristic{_of(label)} in {finding.n_in_words}. "
+    text += "In the key: the area under the curve, whose interval stands in the table of endpoints. " if shown else ""
+    text += "Dotted: chance."
     return _svg(finding, drawn, "roc", label, text)
 
 

@@ -11,7 +11,7 @@ from equipoise.report.forest import Line, Panel, forest
 from equipoise.report.markup import Html, join, paragraph, section, tag
 from equipoise.report.reading import dig, mapping
 from equipoise.report.text import align, bounds, estimate, finite, number, p_shown, stacked
-from equipoise.report.vocabulary import GROUPS, Metric, model_label
+from equipoise.report.vocabulary import GROUPS, Metric, lower, model_label
 
 
 def difference_panel(finding: Finding, key: str, comparators: Sequence[str]) -> Panel | None:
@@ -119,4 +119,4 @@ def by_method(methods: Mapping[str, Sequence[str]]) -> list[str]:
     """Sentences that say by which method the intervals of which metrics were made."""
     if len(methods) == 1:
         return [f"Intervals: {next(iter(methods)).rstrip('.')}."]
-    return [f"Intervals of {', '.join(dict.fromkeys(labels))}: {method.rstrip('.')}." for method, labels in methods.items()]
+    return [f"Intervals of {', '.join(dict.fromkeys(map(lower, labels)))}: {method.rstrip('.')}." for method, labels in methods.items()]

@@ -164,32 +164,40 @@ def roc(curves: Curves, model: str, *, auroc: Mapping[str, str]) -> tuple[Figure
     return fig, ax
 
 
-def risk_distribution(curves: Curves, model: str, *, outcome: str) -> tuple[Figure, Sequence[Axes]]:
+def risk_distribution(curves: Curves, model: str, *, outcome: str, totals: tuple[float, float] | None) -> tuple[Figure, Sequence[Axes]]:
     """Distribution of the predicted risk by outcome: the model's histogram, and quantiles of every model below.
 
     Args:
         curves: by model: ``risk_distribution`` (edges, event, no_event: counts, null where suppressed).
         model: whose histogram is drawn.
         outcome: the event's name.
+        totals: rows with and without the event, suppressed cells included; None where they are not known.
     """
     shown = list(models_with(curves, model, "risk_distribution"))
     shown = [*shown[-1:], *shown[:-1]]
     fig, axes = new_axes(HALF, HEIGHT, nrows=2, sharex=True, height_ratios=[3.2, 0.5 + 0.45 * len(shown)])
     top, below = axes
     right = 0.0
-    for sign, key, colour, word in ((1, "event", INK, "with"), (-1, "no_event", FAINT, "without")):
-        edges, counts = _counted(curves[model]["risk_distribution"], key)
+    with_, without = totals or (None, None)
+    sides = ((1, "event", with_, INK, "with"), (-1, "no_event", without, FAINT, "without"))
+    for sign, key, total, colour, word in sides:
+        edges, counts, suppressed = _counted(curves[model]["risk_distribution"], key, total)
         if counts.sum():
-            top.stairs(sign * 100 * counts / counts.sum(), edges, fill=True, color=colour)
+            share = sign * 100 * counts / counts.sum()
+            top.stairs(np.where(suppressed, 0, share), edges, fill=True, color=colour)
+            top.stairs(np.where(suppressed, share, 0), edges, fill=True, color=colour, alpha=0.3)
             right = max(right, float(edges[np.flatnonzero(counts)[-1] + 1]))
         side = "top" if sign > 0 else "bottom"
         top.text(0.99, 0.97 if sign > 0 else 0.03, f"{word} {short(outcome)}, n = {counts.sum():,.0f}", transform=top.transAxes, ha="right", va=side)
+    low, high = top.get_ylim()
+    top.set_ylim(1.25 * low, 1.25 * high)  # room for the two lines of text
     top.axhline(0, color="#444444", linewidth=0.6)
     top.yaxis.set_major_formatter(lambda y, _: f"{abs(y):g}")
     top.set_ylabel("% of the group")
     for i, (_, curve, _, _, _) in enumerate(shown):
-        for shift, key, colour in ((-0.17, "event", INK), (0.17, "no_event", "#8c8c8c")):
-            low, first, middle, last, high = _quantiles(*_counted(curve, key))
+        for shift, (_, key, total, _, _), colour in zip((-0.17, 0.17), sides, (INK, "#8c8c8c"), strict=True):
+            edges, counts, _ = _counted(curve, key, total)
+            low, first, middle, last, high = _quantiles(edges, counts)
             below.plot([low, high], [i + shift] * 2, color=colour, linewidth=0.7)
             below.plot([first, last], [i + shift] * 2, color=colour, linewidth=2.4)
             below.plot(middle, i + shift, "o", color="white", markeredgecolor=colour, markersize=3.4, markeredgewidth=1)
@@ -200,10 +208,16 @@ def risk_distribution(curves: Curves, model: str, *, outcome: str) -> tuple[Figu
     return fig, axes
 
 
-def _counted(curve: Mapping[str, Any], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Edges and counts, suppressed cells as zero; empty where they do not fit together."""
-    edges, counts = array(curve, "edges"), np.nan_to_num(array(curve, key))
-    return (edges, counts) if edges.size == counts.size + 1 and np.isfinite(edges).all() else (np.array([0.0, 1.0]), np.zeros(1))
+def _counted(curve: Mapping[str, Any], key: str, total: float | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Edges, counts, and which cells were suppressed: these share what is missing to the total evenly, and are zero where it is not known."""
+    edges, counts = array(curve, "edges"), array(curve, key)
+    if edges.size != counts.size + 1 or not np.isfinite(edges).all():
+        return np.array([0.0, 1.0]), np.zeros(1), np.zeros(1, dtype=bool)
+    suppressed = ~np.isfinite(counts)
+    if suppressed.any():
+        missing = 0.0 if total is None else max(total - np.nansum(counts), 0.0)
+        counts = np.where(suppressed, missing / suppressed.sum(), counts)
+    return edges, counts, suppressed
 
 
 def _quantiles(edges: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from equipoise.report.axes import house_style
@@ -10,7 +11,21 @@ from equipoise.report.finding import Finding, triple
 from equipoise.report.forest import forest
 from equipoise.report.markup import Html, bullets, facts, join, paragraph, tag
 from equipoise.report.reading import dig, mapping
-from equipoise.report.text import NOT_ESTIMATED, count, estimate, finite, listed, p_shown, percent, sentence, sure, value_html
+from equipoise.report.text import (
+    NOT_ESTIMATED,
+    count,
+    digits_for,
+    estimate,
+    finite,
+    listed,
+    number,
+    p_shown,
+    percent,
+    percent_plain,
+    sentence,
+    sure,
+    value_html,
+)
 from equipoise.report.vocabulary import VERDICTS, humane, lower
 
 
@@ -69,6 +84,8 @@ def verdict(finding: Finding) -> Html:
     said = str(detail.get("sentence") or f"No verdict was written for {finding.target}.")
     # The sentence repeats the label that stands above it in large letters.
     said = said[len(label) + 2 :] if said.lower().startswith(f"{label}: ") else said
+    # What the claim is about has a line of its own.
+    said = said.replace(f" ({detail.get('claim')})", "")
     return join(
         _box(finding, eyebrow, VERDICTS.get(label, humane(label)), sentence(said), _primary_lines(finding)),
         _primary_figure(finding),
@@ -126,21 +143,52 @@ def _method(finding: Finding) -> str:
 
 
 def _details(finding: Finding) -> Html:
-    """Reasons, the smallest gain that could have been shown, net benefit, margin."""
+    """Obstacles, the smallest gain that could have been shown, net benefit, margin, and what the claim is about."""
     detail = mapping(finding.results, "verdict_detail")
-    reasons = detail.get("reasons")
+    pairs: list[tuple[object, object]] = []
+    if detail.get("claim"):
+        pairs.append(("The claim is", detail["claim"]))
+    if mapping(detail, "smallest_demonstrable_gain"):
+        pairs.append(("Smallest gain that these data would have shown with a power of 80%", _smallest(finding)))
+    if finite(detail.get("margin")) is not None:
+        pairs.append(("Margin of non-inferiority", sure(detail["margin"])))
+    if mapping(detail, "net_benefit"):
+        pairs.append(("Net benefit at the declared threshold", _net_benefit(mapping(detail, "net_benefit"))))
+    pairs += [(f"Required, but not applicable: {c}", sentence(why)) for c, why in mapping(detail, "not_applicable").items()]
+    if detail.get("propensity"):
+        pairs.append(("Propensity", detail["propensity"]))
+    return join(bullets(_reasons(finding)) if _reasons(finding) else "", facts(pairs) if pairs else "")
+
+
+def _reasons(finding: Finding) -> list[str]:
+    """What stood in the way of a verdict. Reasons about one comparator repeat the differences above (with the sign turned) and are left out."""
+    found = dig(finding.results, "verdict_detail", "reasons")
+    lines = [str(r) for r in (found.values() if isinstance(found, dict) else found if isinstance(found, list | tuple) else ())]
+    about = tuple(f"{c}: " for c in finding.comparators)
+    kept = [r for r in lines if not r.startswith(about) or "not estimated" in r]
     # Not capitalised: a reason may begin with a comparator's name.
-    lines: list[Any] = [str(r).rstrip(".") + "." for r in (reasons.values() if isinstance(reasons, dict) else reasons or ())]
-    parts: list[Any] = [bullets(lines)] if lines else []
-    more = [(name, sure(detail[key])) for key, name in _MORE.items() if detail.get(key) not in (None, {}, [])]
-    return join(*parts, facts(more) if more else "")
+    return [r.rstrip(".") + "." for r in kept]
 
 
-_MORE = {
-    "smallest_demonstrable_gain": "Smallest gain that these data could have shown",
-    "net_benefit": "Net benefit at the declared threshold",
-    "margin": "Margin of non-inferiority",
-}
+def _smallest(finding: Finding) -> str:
+    gains = mapping(finding.results, "verdict_detail", "smallest_demonstrable_gain")
+    key = finding.primary or ""
+    digits = finding.digits(key, [(g, 0.0, g) for g in gains.values()])
+    unit = f" {finding.metric(key).unit}" if finding.metric(key).unit else ""
+    return "; ".join(f"{number(g, digits)}{unit} over {c}" if finite(g) is not None else f"{NOT_ESTIMATED} over {c}" for c, g in gains.items())
+
+
+def _net_benefit(found: Mapping[str, Any]) -> Html:
+    """The difference in net benefit where it is least sure."""
+    value, lo, hi = found.get("difference"), found.get("lo"), found.get("hi")
+    digits = digits_for(3, [(value, lo, hi)], signed=True)
+    parts: list[Any] = [value_html(value, estimate(value, lo, hi, digits, sign=True))]
+    parts.append(f" against {found['against']}" if found.get("against") else "")
+    parts.append(f" at a risk of {percent_plain(found['threshold'])}" if finite(found.get("threshold")) is not None else "")
+    if isinstance(found.get("not_inferior"), bool):
+        parts.append(f": {'not inferior' if found['not_inferior'] else 'not shown to be non-inferior'}")
+        parts.append(f" by the margin of {found['margin']:g}" if finite(found.get("margin")) is not None else "")
+    return join(*parts)
 
 
 def seal(finding: Finding) -> Html:
