@@ -86,7 +86,7 @@ def estimate(config: Mapping[str, Any], learner: Learner, data: CohortData, devi
     n = learner.network.n_parameters()
     # Select batches are larger, but need no gradient: their time is taken per row.
     rows = max(batch.size, 1)
-    epoch = min(seconds[1:]) * data.n_batches + select / rows * data.n_select_rows
+    epoch = sum(seconds[1:]) / (_STEPS - 1) * data.n_batches + select / rows * data.n_select_rows
     best_weights = 4 * n
     return Estimate(n, data.n_batches, epoch, int(settings["max_epochs"]), int(config["members"]), _peak_bytes(device) + best_weights)
 
