@@ -21,7 +21,7 @@ from equipoise.contract.question import Question
 from equipoise.testing.cohorts import EVIDENCES, tiny_cohort
 from equipoise.testing.discovery import options
 
-FAST = {"max_rounds": 60, "members": 1, "folds": 2, "max_leaf_nodes": [4]}
+FAST = {"max_rounds": 60, "members": 1, "folds": 2, "max_leaf_nodes": [4], "penalties": [1.0, 0.1, 0.01]}
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ class Screen:
     def fit(self, cohort: Cohort, piece: Piece) -> Screen:
         """Ranks the variants on the piece's genotyped rows and no others."""
         store = _genotypes(cohort, self.evidence)
-        lines = np.asarray(store.index)[piece.rows]
+        lines = _lines(cohort, store, self.evidence, piece.rows)
         has = lines >= 0
         genome, outcome = whole_genome(store), _contrasts(piece)[has]
         score = np.zeros(genome.n_variants)
@@ -46,7 +46,7 @@ class Screen:
         if self.evidence in hidden or self.evidence not in cohort.evidences or cohort.kind_of(self.evidence) != "genotypes":
             return out
         store = _genotypes(cohort, self.evidence)
-        lines = np.where(np.asarray(cohort.present_in(self.evidence))[rows], np.asarray(store.index)[rows], -1)
+        lines = _lines(cohort, store, self.evidence, rows)
         has = lines >= 0
         copies = match_genome(wanted, store).copies(lines[has], np.arange(wanted.height)).astype(np.float64)
         copies[copies == MISSING] = np.nan
@@ -58,6 +58,11 @@ def _genotypes(cohort: Cohort, evidence: str) -> GenotypeStore:
     store = cohort.store(evidence)
     assert isinstance(store, GenotypeStore)  # the callers asked for the kind
     return store
+
+
+def _lines(cohort: Cohort, store: GenotypeStore, evidence: str, rows: np.ndarray) -> np.ndarray:
+    """Each row's line in the store, -1 where the row does not have the evidence."""
+    return np.where(np.asarray(cohort.present_in(evidence))[rows], np.asarray(store.index)[rows], -1)
 
 
 def _contrasts(piece: Piece) -> np.ndarray:
