@@ -147,9 +147,8 @@ def _say(seen: Look, name: str, top: Path) -> None:
         f"{seen.n_rows} rows; outcome {seen.outcome!r} is {_KINDS[seen.task]}"
         + (f" ({', '.join(f'{k}: {v}' for k, v in seen.counts.items())})" if seen.counts else "")
     )
-    print(
-        f"inputs: {len(seen.numbers)} numbers, {len(seen.categories)} categories; people are {'lines' if seen.id_column is None else 'named by ' + seen.id_column}"
-    )
+    people = "lines" if seen.id_column is None else f"named by {seen.id_column}"
+    print(f"inputs: {len(seen.numbers)} numbers, {len(seen.categories)} categories; people are {people}")
     for column, why in seen.left_out.items():
         print(f"left out: {column}: {why}")
     for remark in seen.remarks:
