@@ -123,13 +123,16 @@ def humane(key: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def lower(label: str) -> str:
-    """A label within a sentence: its first letter small, unless it is an acronym.
+_PEOPLE = ("Brier", "Harrell", "Pearson", "Uno")
 
-    >>> lower("Log score"), lower("AUROC")
-    ('log score', 'AUROC')
+
+def lower(label: str) -> str:
+    """A label within a sentence: its first letter small, unless it is an acronym or a person's name.
+
+    >>> lower("Log score"), lower("AUROC"), lower("Brier score")
+    ('log score', 'AUROC', 'Brier score')
     """
-    return label[:1].lower() + label[1:] if label[1:2].islower() else label
+    return label[:1].lower() + label[1:] if label[1:2].islower() and not label.startswith(_PEOPLE) else label
 
 
 ROLES = {
