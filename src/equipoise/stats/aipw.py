@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from equipoise.stats.estimate import Estimate, normal_interval
-from equipoise.stats.regression import linear_slope
+from equipoise.stats.regression import linear_slope, varies
 from equipoise.stats.weighting import weighted_mean, weights_of
 
 
@@ -86,7 +86,7 @@ def top_minus_bottom(score: np.ndarray, effect: np.ndarray, weight: np.ndarray |
     score, effect = np.asarray(score, dtype=np.float64), np.asarray(effect, dtype=np.float64)
     w = weights_of(weight, score.size)
     values, group = np.unique(effect, return_inverse=True)
-    if values.size < 2:
+    if not varies(effect):
         return np.full(w.shape[:-1], np.nan)
     order = np.argsort(group, kind="stable")
     first = np.searchsorted(group[order], np.arange(values.size))

@@ -111,13 +111,13 @@ def _line(x: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.n
 def _newton(x: np.ndarray, y: np.ndarray, w: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     theta = np.tile(start, (w.shape[0], 1))
     powers, observed = np.column_stack([np.ones_like(x), x, x * x]), w @ np.column_stack([y, y * x])
-    open_ = np.arange(w.shape[0])
+    open_, information = np.arange(w.shape[0]), np.zeros(w.shape[0])
     for _ in range(_STEPS):
         fitted = _expit(theta[open_, :1] + theta[open_, 1:] * x)
         expected = fitted * (w if open_.size == w.shape[0] else w[open_])
         gradient = observed[open_] - expected @ powers[:, :2]
         h0, h1, h2 = ((expected - expected * fitted) @ powers).T
-        determinant = h0 * h2 - h1 * h1
+        determinant, information[open_] = h0 * h2 - h1 * h1, h0
         # Below this the log odds of the rows that count do not vary (rounding of h0 h2 alone leaves more than 0).
         regular = determinant > 1e-10 * np.maximum(h0 * h2, 1e-300)
         safe = np.where(regular, determinant, 1.0)
@@ -129,7 +129,8 @@ def _newton(x: np.ndarray, y: np.ndarray, w: np.ndarray, start: np.ndarray) -> t
         if not open_.size:
             break
     theta[open_] = np.nan
-    theta[~(np.abs(theta[:, 1]) <= _LARGEST)] = np.nan
+    # Where all fitted risks are 0 or 1 the gradient vanishes by rounding, and a step of 0 says nothing.
+    theta[~(np.abs(theta[:, 1]) <= _LARGEST) | (information < 1e-6 * w.sum(1))] = np.nan
     for lost in np.flatnonzero(np.isnan(theta[:, 1])):
         theta[lost] = _careful(x, y, w[lost])
     return theta[:, 0], theta[:, 1]
@@ -139,8 +140,9 @@ def _careful(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[float, float]
     """Newton's method with step halving on one weighting, for the few that full steps lost (risks of 0 that came true); NaN without a maximum."""
     kept = w > 0
     x, y, w = x[kept], y[kept], w[kept]
-    if not x.size or np.ptp(x) == 0 or not 0 < w @ y < w.sum():
-        return float("nan"), float("nan")
+    with_event, without = x[y > 0], x[y < 1]
+    if not with_event.size or not without.size or with_event.min() >= without.max() or with_event.max() <= without.min():
+        return float("nan"), float("nan")  # one class, one risk, or classes that a threshold separates
     centre, scale = float(np.average(x, weights=w)), float(np.sqrt(np.cov(x, aweights=w, ddof=0)))
     design = np.column_stack([np.ones_like(x), (x - centre) / scale])
 
@@ -162,8 +164,6 @@ def _careful(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[float, float]
         while (found := fit_of(theta + size * step)) < reached and size > 1e-9:
             size /= 2
         theta, reached = theta + size * step, max(found, reached)
-        if reached > -1e-7 * w.sum():  # every outcome is foretold: the classes are separated
-            break
         if np.abs(step).max() < 1e-9 * (1 + np.abs(theta).max()):
             slope = float(theta[1] / scale)
             return (float(theta[0] - slope * centre), slope) if abs(slope) <= _LARGEST else (float("nan"), float("nan"))

@@ -57,11 +57,21 @@ def mean_residual(predicted: np.ndarray, outcome: np.ndarray, weight: np.ndarray
     return weighted_mean(np.asarray(outcome, dtype=np.float64) - predicted, weight)
 
 
+def varies(x: np.ndarray) -> bool:
+    """Whether the values differ by more than rounding: their range exceeds 1e-12 of the largest.
+
+    >>> varies(np.array([0.3, 0.1 + 0.2])), varies(np.array([0.3, 0.301]))
+    (False, True)
+    """
+    x = np.asarray(x, dtype=np.float64)
+    return bool(x.size and np.ptp(x) > 1e-12 * np.abs(x).max())
+
+
 def _moments(predicted: np.ndarray, outcome: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weighted variances and covariance, each (...,); exactly 0 for a side that does not vary."""
     x, y = np.asarray(predicted, dtype=np.float64), np.asarray(outcome, dtype=np.float64)
     w = weights_of(weight, x.shape[0])
     # Shifted by the plain means first: weighted means of large numbers with small spread would cancel. A constant becomes exactly 0.
-    x, y = (v - v[0] - (v - v[0]).mean() if v.size else v for v in (x, y))
+    x, y = (v - v.mean() if varies(v) else np.zeros_like(v) for v in (x, y))
     mx, my, mxx, myy, mxy = (weighted_mean(v, w) for v in (x, y, x * x, y * y, x * y))
     return np.maximum(mxx - mx * mx, 0.0), np.maximum(myy - my * my, 0.0), mxy - mx * my

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from equipoise.stats.estimate import Estimate
-from equipoise.stats.regression import linear_slope, mean_residual, pearson_interval, pearson_r, r2, rmse
+from equipoise.stats.regression import linear_slope, mean_residual, pearson_interval, pearson_r, r2, rmse, varies
 from equipoise.stats.scores import crps_normal
 from equipoise.stats.weighting import weighted_mean
 from equipoise.trial.endpoint import Endpoint
@@ -29,7 +29,7 @@ def _r_interval(s: Sample, level: float) -> Estimate | None:
 
 
 def _no_variation(s: Sample) -> str:
-    return "all predictions are equal" if s.size and np.ptp(s.p) == 0 else "all outcomes are equal" if s.size and np.ptp(s.y) == 0 else ""
+    return "all predictions are equal" if s.size and not varies(s.p) else "all outcomes are equal" if s.size and not varies(s.y) else ""
 
 
 CONTINUOUS = (

@@ -98,7 +98,7 @@ def rows_of(table: pl.DataFrame, kind: str, classes: tuple[str, ...], *, abstain
     if table["task"].n_unique() > 1:
         raise UserError("The predictions table holds several tasks", found=", ".join(sorted(table["task"].unique())), mend="evaluate one at a time")
     labels = _labels(table, kind, classes)
-    keys = table.select(ROW_KEY).unique(maintain_order=True).with_row_index("row")
+    keys = table.select(ROW_KEY).unique().sort(ROW_KEY).with_row_index("row")  # sorted: results do not depend on the lines' order
     table = table.join(keys, on=ROW_KEY, how="left", nulls_equal=True, maintain_order="left")
     row, column = table["row"].to_numpy().astype(np.int64), np.array([labels.index(t) for t in table["target"]], dtype=np.int64)
     n = keys.height

@@ -6,6 +6,7 @@ import numpy as np
 
 from equipoise.stats.aipw import average_effect, doubly_robust_scores, effect_slope, top_minus_bottom
 from equipoise.stats.estimate import Estimate
+from equipoise.stats.regression import varies
 from equipoise.stats.scores import log_score, normal_log_score
 from equipoise.stats.weighting import weighted_mean
 from equipoise.trial.endpoint import Endpoint
@@ -82,7 +83,7 @@ def _rmse(s: Sample, w: np.ndarray) -> np.ndarray:
 
 
 def _no_variation(s: Sample) -> str:
-    return "the predicted effect does not vary" if s.size and np.ptp(s.risk[:, EFFECT]) == 0 else "from doubly robust scores"
+    return "the predicted effect does not vary" if s.size and not varies(s.risk[:, EFFECT]) else "from doubly robust scores"
 
 
 TREATMENT_EFFECT = (
