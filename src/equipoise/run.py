@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,26 @@ def run_verb(verb: str, config: dict[str, Any], folder: Path, *, command: str, s
     if verb == "cohort":
         return work(config, folder, {}, sweep)
     text = save_config(config, folder)
-    with recording(folder, command) as manifest:
+    with recording(folder, command) as manifest, threads(int(config["trainer"]["threads"])):
         manifest |= {"config_hash": config_hash(config), "name": config["name"], "config_yaml": text}
         _first_lines(config)
         return work(config, folder, manifest, sweep)
+
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Limits torch's and the trees' threads. Their default, one a core, makes small models several times slower, above all on a busy machine."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        # Linear algebra keeps its own threads: it alone does single large pieces of work.
+        with threadpool_limits(limits=n, user_api="openmp"):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _refuse_early(verb: str, config: Mapping[str, Any], folder: Path) -> None:
