@@ -24,6 +24,11 @@ def draft() -> Draft:
     return synthetic(n=2000).draft()
 
 
+@pytest.fixture(scope="module")
+def base() -> Draft:
+    return synthetic("synthetic", *SMALL).draft()
+
+
 def same(a: object, b: object) -> bool:
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
@@ -143,8 +148,8 @@ def test_the_same_seed_gives_the_same_draft_and_another_seed_another() -> None:
         ("treatment.measured=0", {"response"}),
     ],
 )
-def test_a_dial_moves_its_mechanism_and_leaves_the_draws_of_the_others(dial: str, moves: set[str]) -> None:
-    base, moved = synthetic("synthetic", *SMALL).draft(), synthetic("synthetic", *SMALL, dial).draft()
+def test_a_dial_moves_its_mechanism_and_leaves_the_draws_of_the_others(dial: str, moves: set[str], base: Draft) -> None:
+    moved = synthetic("synthetic", *SMALL, dial).draft()
     changed = {e for e in EVIDENCES if not same(base.stores[e], moved.stores[e])}
     changed |= {t for t in base.targets if not same(base.targets[t], moved.targets[t])}
     assert changed == moves

@@ -79,7 +79,7 @@ def z_scores(world: World, subset: tuple[str, ...], best: np.ndarray, only: tupl
 
 @pytest.fixture(scope="module", params=["default", "hard"])
 def solved(request: pytest.FixtureRequest) -> tuple[World, np.ndarray]:
-    world = synthetic("synthetic", *ALONE, *(HARD if request.param == "hard" else ()), n=2000, seed=7)._world
+    world = synthetic("synthetic", *ALONE, *(HARD if request.param == "hard" else ()), n=2000, seed=1)._world
     return world, best_predictions(world, all_subsets(), step=STEP)[0].risk
 
 
@@ -121,10 +121,10 @@ def test_more_evidence_never_makes_the_best_risk_worse(solved: tuple[World, np.n
 
 
 def test_the_numerical_error_covers_the_difference_from_a_finer_lattice() -> None:
-    world = synthetic("synthetic", *ALONE, *HARD, n=24, seed=2)._world
-    subsets = ((), ("ehr", "clinical"), EVIDENCES)
+    world = synthetic("synthetic", *ALONE, *HARD, n=50, seed=2)._world
+    subsets = (("ehr", "clinical"), EVIDENCES)
     coarse, error = best_predictions(world, subsets, step=0.6)
-    fine, _ = best_predictions(world, subsets, step=0.3)
+    fine, _ = best_predictions(world, subsets, step=0.35)
     assert (np.abs(coarse.risk - fine.risk) <= error.risk + 2e-5).all()
     assert np.abs(coarse.risk - fine.risk).max() < 1e-3
     assert error.risk.max() < 5e-3
@@ -171,9 +171,9 @@ def test_the_default_cohort_ranks_its_evidences_and_is_neither_easy_nor_hopeless
     added = {e: scores[2 + i]["log_score"] - scores[0]["log_score"] for i, e in enumerate(EVIDENCES)}
     order = sorted(EVIDENCES, key=lambda e: -added[e])
     assert order == ["ehr", "biomarker", "genotype", "lifestyle", "clinical"]
-    assert added["ehr"] > 1.5 * added["biomarker"]
+    assert added["ehr"] > 2 * added["biomarker"]
     alone = {e: scores[1]["log_score"] - scores[7 + i]["log_score"] for i, e in enumerate(EVIDENCES)}
-    assert min(alone["ehr"], alone["biomarker"]) > 2 * max(alone["genotype"], alone["lifestyle"], alone["clinical"])
+    assert alone["ehr"] > alone["biomarker"] > 2 * max(alone["genotype"], alone["lifestyle"], alone["clinical"])
 
 
 def test_without_signal_the_best_risk_is_the_prevalence_for_everybody() -> None:
@@ -209,7 +209,7 @@ def test_the_null_genome_with_ancestry_predicts_alone_and_adds_nothing_to_clinic
 
 
 def test_where_linear_is_best_a_linear_logistic_model_has_the_best_log_score() -> None:
-    source = synthetic("linear_is_best", "genome.variants=60", "genome.chromosomes=4", "genome.polygenicity=0.3", n=1500)
+    source = synthetic("linear_is_best", "genome.variants=60", "genome.chromosomes=4", "genome.polygenicity=0.3", n=1000)
     world, draft = source._world, source.draft()
     best = best_predictions(world, (EVIDENCES,), step=STEP)[0].risk[:, 0]
     columns = [draft.stores[e].number for e in ("biomarker", "lifestyle", "clinical")]  # type: ignore[union-attr]
@@ -222,7 +222,7 @@ def test_where_linear_is_best_a_linear_logistic_model_has_the_best_log_score() -
         beta += np.linalg.solve((x * (q * (1 - q))[:, None]).T @ x, x.T @ (best - q))
     q = expit(x @ beta)
     lost = np.mean(best * np.log(best / q) + (1 - best) * np.log((1 - best) / (1 - q)))
-    assert 0 <= lost < 5e-5  # nats
+    assert 0 <= lost < 1e-4  # nats, of about 0.35
 
 
 def test_the_binary_outcome_is_what_the_event_times_say() -> None:
@@ -270,7 +270,7 @@ def test_event_hazards_reproduce_the_risk(risk: float, death: float) -> None:
     assert abs(h / (h + death) * -np.expm1(-h - death) - risk) < 1e-12
 
 
-def trial_of(preset: str, *words: str, n: int = 6000) -> World:
+def trial_of(preset: str, *words: str, n: int = 4000) -> World:
     return synthetic(preset, *SMALL, "people.relatives=0", *words, n=n)._world
 
 
@@ -303,12 +303,12 @@ def test_effects_vary_by_what_their_dial_names_and_by_nothing_else() -> None:
 
 
 def test_what_else_the_truth_predicts_is_unbiased_too() -> None:
-    world = synthetic("synthetic", *ALONE, n=1500, seed=4)._world
+    world = synthetic("synthetic", *ALONE, n=1000, seed=4)._world
     extra = dict(zip(EXTRA, best_predictions(world, (EVIDENCES,), step=STEP)[0].extra.T, strict=True))
     truths = {"mu0": world.trial.mu0, "future": world.future, **{f"severity_{k}": world.course.severity == k for k in range(3)}}
     for name, truth in truths.items():
         left = truth - extra[name]
-        for g in (np.ones(1500), extra[name] - extra[name].mean()):
+        for g in (np.ones(1000), extra[name] - extra[name].mean()):
             assert abs((left * g).sum()) < 4 * np.sqrt(((left * g) ** 2).sum()), name
         assert np.var(left) < (0.99 if name == "severity_1" else 0.9) * np.var(truth), name
 

@@ -145,7 +145,7 @@ def published_score(world: World) -> np.ndarray:
     crp, egfr = NAMES.index("crp"), NAMES.index("egfr")
     x = np.maximum(world.biomarkers.x, world.dials.biomarker.limit)  # a value below the limit is reported as the limit
     prevalence = world.dials.outcome.prevalence
-    odds = np.log(prevalence / (1.0 - prevalence)) + 0.5 + 0.55 * world.people.age + 0.3 * world.people.sex + 0.6 * x[:, crp] - 0.5 * x[:, egfr]
+    odds = np.log(prevalence / (1.0 - prevalence)) + 0.5 + 0.55 * world.people.age + 0.3 * world.people.sex + 0.5 * x[:, crp] - 0.45 * x[:, egfr]
     known = world.has("clinical") & world.has("biomarker") & world.biomarkers.observed[:, [crp, egfr]].all(axis=1)
     return np.where(known, 1.0 / (1.0 + np.exp(-odds)), np.nan)
 

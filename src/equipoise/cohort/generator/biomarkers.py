@@ -12,13 +12,13 @@ from equipoise.cohort.generator.dials import require, stream
 
 # name, unit, location, coefficient of variation, loadings on (z1, z2, z3), limited, factor to its other unit (0: it has none)
 _PANEL: tuple[tuple[str, str, float, float, tuple[float, float, float], bool, float], ...] = (
-    ("crp", "mg/L", 1.8, 0.8, (0.0, 0.2, 0.65), True, 0.0),
-    ("hba1c", "mmol/mol", 38.0, 0.12, (0.45, 0.1, 0.35), False, 0.0),
-    ("ldl", "mmol/L", 3.2, 0.25, (0.45, 0.2, 0.0), False, 38.67),
-    ("egfr", "mL/min/{1.73_m2}", 85.0, 0.18, (-0.15, 0.0, -0.55), False, 0.0),
-    ("troponin", "ng/L", 6.0, 0.6, (0.2, 0.0, 0.55), True, 0.0),
-    ("triglycerides", "mmol/L", 1.4, 0.3, (0.3, 0.35, 0.0), False, 88.57),
-    ("urate", "umol/L", 320.0, 0.2, (0.2, 0.2, 0.1), False, 0.0),
+    ("crp", "mg/L", 1.8, 0.8, (0.0, 0.2, 0.42), True, 0.0),
+    ("hba1c", "mmol/mol", 38.0, 0.12, (0.55, 0.1, 0.25), False, 0.0),
+    ("ldl", "mmol/L", 3.2, 0.25, (0.55, 0.2, 0.0), False, 38.67),
+    ("egfr", "mL/min/{1.73_m2}", 85.0, 0.18, (-0.2, 0.0, -0.38), False, 0.0),
+    ("troponin", "ng/L", 6.0, 0.6, (0.25, 0.0, 0.35), True, 0.0),
+    ("triglycerides", "mmol/L", 1.4, 0.3, (0.4, 0.35, 0.0), False, 88.57),
+    ("urate", "umol/L", 320.0, 0.2, (0.25, 0.25, 0.05), False, 0.0),
     ("sodium", "mmol/L", 140.0, 0.02, (0.0, 0.0, 0.0), False, 0.0),
 )
 NAMES: tuple[str, ...] = tuple(p[0] for p in _PANEL)
