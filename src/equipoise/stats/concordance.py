@@ -119,14 +119,16 @@ def _ranked(
     after = held.sum(-1, keepdims=True) - np.cumsum(held, axis=-1)
     below = np.zeros((*w.shape[:-1], n + m))
     position, size, levels = np.arange(n + m), 1, int(rank.max()) + 1
+    is_row = order < n
     while size < n + m:
-        node, right = position // (2 * size), (position // size) % 2 == 1
-        by_risk = np.argsort(node * levels + rank, kind="stable")
-        keys = (node * levels + rank)[by_risk]
-        reached = np.concatenate([np.zeros((*w.shape[:-1], 1)), np.cumsum(np.where(right[by_risk], held[..., by_risk], 0.0), axis=-1)], axis=-1)
+        key, right = position // (2 * size) * levels + rank, (position // size) % 2 == 1
+        rows = position[right & is_row]
+        rows = rows[np.argsort(key[rows], kind="stable")]
+        reached = np.zeros((*w.shape[:-1], rows.size + 1))
+        np.cumsum(held[..., rows], axis=-1, out=reached[..., 1:])
         left = is_case[~right[is_case]]
-        key = node[left] * levels + rank[left]
-        first, lower, upper = np.searchsorted(keys, node[left] * levels), np.searchsorted(keys, key), np.searchsorted(keys, key, side="right")
+        first, lower = np.searchsorted(key[rows], key[left] - rank[left]), np.searchsorted(key[rows], key[left])
+        upper = np.searchsorted(key[rows], key[left], side="right")
         below[..., left] += (reached[..., lower] + reached[..., upper]) / 2 - reached[..., first]
         size *= 2
     place = np.empty(m, dtype=np.int64)

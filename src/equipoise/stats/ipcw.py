@@ -64,5 +64,9 @@ def ipcw_brier(risk: np.ndarray, time: np.ndarray, event: np.ndarray, horizon: f
     Source: Graf et al. (1999), eq. 7.
     """
     w = weights_of(weight, np.asarray(time).size)
-    at = known_at(time, event, horizon, w)
-    return ratio(at.weight @ ((np.asarray(risk, dtype=np.float64) - at.status) ** 2), w.sum(-1))
+    return brier_of_known(risk, known_at(time, event, horizon, w), w)
+
+
+def brier_of_known(risk: np.ndarray, known: Known, weight: np.ndarray) -> np.ndarray:
+    """`ipcw_brier` from a status already known, f64 (...,); ``weight`` f64 (..., n) are the rows' own weights."""
+    return ratio(known.weight @ ((np.asarray(risk, dtype=np.float64) - known.status) ** 2), weight.sum(-1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -90,9 +91,8 @@ def _calibration(
     curve = smooth(risk, y, places, weight, probability=probability)
     lo = hi = np.full(places.size, np.nan)
     if banded and judged.protocol.loess_bootstrap >= 40:
-        draws = np.stack(
-            [smooth(risk, y, places, weight * w, probability=probability).observed for w in _resamples(judged, s, judged.protocol.loess_bootstrap)]
-        )
+        blocks = _resamples(judged, s, judged.protocol.loess_bootstrap)
+        draws = np.stack([smooth(risk, y, places, weight * w, probability=probability).observed for block in blocks for w in block])
         lo, hi = _band(draws, judged.protocol.level)
     groups = bins(risk, y, judged.protocol.level, fewest=judged.protocol.min_cell, probability=probability)
     method = curve.method + (", weighted for censoring" if s.kind == "time_to_event" else "")
@@ -105,8 +105,7 @@ def _decision(judged: Judged, s: Sample, risk: np.ndarray, y: np.ndarray, weight
     of_rows = net_benefit_of_rows(risk, y, thresholds)
     lo = hi = np.full(THRESHOLDS, np.nan)
     if banded:
-        # Linear in the weights: sums within clusters first, then one product for all resamples.
-        draws = np.stack([weighted_mean(of_rows, weight * w) for w in _resamples(judged, s, judged.protocol.n_bootstrap)])
+        draws = np.concatenate([weighted_mean(of_rows, weight * block) for block in _resamples(judged, s, judged.protocol.n_bootstrap)])
         lo, hi = _band(draws, judged.protocol.level)
     return {
         "threshold": thresholds.tolist(),
@@ -118,17 +117,16 @@ def _decision(judged: Judged, s: Sample, risk: np.ndarray, y: np.ndarray, weight
     }
 
 
-def _resamples(judged: Judged, s: Sample, n: int) -> list[np.ndarray]:
-    """The first n resamples as multiplicities of the sample's rows, each f64 (rows,)."""
-    made: list[np.ndarray] = []
+def _resamples(judged: Judged, s: Sample, n: int) -> Iterator[np.ndarray]:
+    """The first n resamples as multiplicities of the sample's rows, block by block f64 (b, rows)."""
     lookup = np.full(int(judged.rows.cluster.max()) + 1, -1)
     lookup[judged.rows.cluster] = np.arange(judged.rows.size)  # any row of the cluster: all have its multiplicity
-    at = lookup[s.cluster]
+    at, made = lookup[s.cluster], 0
     for block in judged.bootstrap().blocks():
-        made += list(block[:, at])
-        if len(made) >= n:
-            break
-    return made[:n]
+        yield block[: n - made, at]
+        made += block.shape[0]
+        if made >= n:
+            return
 
 
 def _band(draws: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:

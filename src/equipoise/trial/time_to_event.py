@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from equipoise.stats.concordance import harrell_c, uno_c
-from equipoise.stats.ipcw import Known, ipcw_brier, known_at
+from equipoise.stats.ipcw import Known, brier_of_known, known_at
 from equipoise.stats.net_benefit import net_benefit
 from equipoise.stats.recalibration import calibration_slope
 from equipoise.stats.roc import auroc
@@ -34,19 +34,27 @@ def at_horizons(horizons_days: tuple[float, ...]) -> tuple[Endpoint, ...]:
 
 
 def _at(horizon: float, i: int) -> list[Endpoint]:
+    last: list[tuple[Sample, np.ndarray, Sample, Known]] = []
+
+    def known_for(s: Sample, w: np.ndarray) -> tuple[Sample, Known]:
+        """Several endpoints ask one after the other for the same rows and weights: the last answer is kept."""
+        if not last or last[0][0] is not s or last[0][1] is not w:
+            whole, weight = from_start(s, w)
+            last[:] = [(s, w, whole, known_at(whole.time, whole.event, horizon, weight))]
+        return last[0][2], last[0][3]
+
     def on_known(f: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]) -> Callable[[Sample, np.ndarray], np.ndarray]:
         """An endpoint of a binary outcome, of the status at the horizon, weighted for censoring."""
 
         def of(s: Sample, w: np.ndarray) -> np.ndarray:
-            s, w = from_start(s, w)
-            known = known_at(s.time, s.event, horizon, w)
+            s, known = known_for(s, w)
             return f(s.risk[:, i], known.status, known.weight)
 
         return of
 
     def brier(s: Sample, w: np.ndarray) -> np.ndarray:
-        s, w = from_start(s, w)
-        return ipcw_brier(s.risk[:, i], s.time, s.event, horizon, w)
+        whole, known = known_for(s, w)
+        return brier_of_known(whole.risk[:, i], known, from_start(s, w)[1])
 
     def uno(s: Sample, w: np.ndarray) -> np.ndarray:
         s, w = from_start(s, w)
