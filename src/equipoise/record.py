@@ -9,7 +9,6 @@ import math
 import os
 import platform
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -169,13 +168,17 @@ def recording(folder: Path, command: str) -> Iterator[dict[str, Any]]:
         handler.close()
 
 
+class _Voice(logging.Handler):
+    """Prints log lines to whatever standard output is at that moment (a sweep's launcher or a test may have exchanged it)."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), flush=True)
+
+
 def speak() -> None:
     """Sends Equipoise's log lines to the terminal, once."""
     root = logging.getLogger("equipoise")
     root.setLevel(logging.INFO)
     root.propagate = False
-    if not any(getattr(h, "speaks", False) for h in root.handlers):
-        handler = logging.StreamHandler(sys.stdout)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        handler.speaks = True  # type: ignore[attr-defined]
-        root.addHandler(handler)
+    if not any(isinstance(h, _Voice) for h in root.handlers):
+        root.addHandler(_Voice())

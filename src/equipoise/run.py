@@ -14,7 +14,9 @@ import polars as pl
 
 from equipoise import __version__
 from equipoise.cohort.build import build_cohort
+from equipoise.cohort.draft import TargetTable
 from equipoise.cohort.frozen import Cohort
+from equipoise.cohort.outcomes import event_counts
 from equipoise.cohort.roles import Split, check_disjoint, check_events, fold_split, folds_of
 from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
@@ -23,6 +25,7 @@ from equipoise.fit import SplitFit, fit_split, train_ensemble
 from equipoise.judge import cohort_facts, judge, log_results, open_seal, predictions_hash
 from equipoise.learner.loggers import logging_to
 from equipoise.record import commit, config_hash, print_config, recording, save_config, speak, write_json
+from equipoise.trial.protocol import protocol_of
 
 log = logging.getLogger("equipoise.run")
 
@@ -72,7 +75,8 @@ def threads(n: int) -> Iterator[None]:
 
 
 def _refuse_early(verb: str, config: Mapping[str, Any], folder: Path) -> None:
-    """Mistakes that can be seen before anything is written."""
+    """Mistakes that can be seen before anything is written, or hours of training before they would show."""
+    protocol_of(config["trial"])
     if verb == "predict":
         if not config["model"]:
             raise UserError("`equipoise predict` needs a model", mend="give model=RUN, the folder of a finished run or training")
@@ -199,6 +203,22 @@ def _check_split(config: Mapping[str, Any], cohort: Cohort, split: Split) -> Non
             min_train=int(config["validation"]["min_events_train"]),
             min_held_out=int(config["validation"]["min_events_held_out"]),
             of=f"target {node['target']!r}",
+        )
+        _check_calibrate(config["calibration"], target, split, node["target"])
+
+
+def _check_calibrate(node: Mapping[str, Any], target: TargetTable, split: Split, name: str) -> None:
+    """What recalibration would refuse after hours of training is refused before them."""
+    minimum = int(node.get("min_events") or 0)
+    if not split.calibrate.size or target.kind not in ("binary", "continuous"):
+        return
+    found = event_counts(target, split.calibrate)
+    if min(found.values()) < minimum:
+        raise UserError(
+            f"Target {name!r} has too few calibrate rows for recalibration",
+            expected=f"at least {minimum} of each kind",
+            found=", ".join(f"{k}: {v}" for k, v in found.items()),
+            mend="give more rows the role calibrate, or choose calibration=none",
         )
 
 

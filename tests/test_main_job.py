@@ -1,0 +1,187 @@
+"""The main job end to end, small: sources to report, sweep, new people, foreign tables, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from equipoise.cli import main
+
+SMALL = [
+    "cohort.n=400",
+    "calibration=none",
+    "debug=fast",
+    "comparator=[linear,prevalence]",
+    "trainer.progress=false",
+    "comparator.linear.variants=[0]",
+    "comparator.linear.folds=3",
+]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with one finished small run in ``first``."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["run", *SMALL, "run_dir=first"]) == 0
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+
+
+def test_a_run_leaves_config_model_predictions_results_report_and_manifest(home: Path) -> None:
+    run = home / "first"
+    for name in ("config.yaml", "ensemble.pt", "predictions.parquet", "results.json", "report.html", "manifest.json", "run.log"):
+        assert (run / name).stat().st_size > 0, name
+    assert not list(run.rglob("*.part"))
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert (manifest["status"], manifest["opening"]) == ("done", 1)
+
+
+def test_results_have_the_promised_keys(home: Path) -> None:
+    results = json.loads((home / "first" / "results.json").read_text())
+    for metric in ("auroc", "auprc", "brier", "log_score", "calibration_slope", "calibration_in_the_large"):
+        assert {"value", "lo", "hi"} <= set(results["endpoints"][metric])
+        assert {"difference", "lo", "hi"} <= set(results["comparisons"]["linear"][metric])
+    assert results["verdict"] in ("demonstrated gain", "non-inferior", "no demonstrated gain", "demonstrated loss", "not evaluable")
+    masked = {f"masked:{e}" for e in ("ehr", "genotype", "biomarker", "lifestyle", "clinical")}
+    assert masked <= set(results["scenarios"])
+
+
+def test_held_out_rows_are_predicted_once_and_serve_no_other_role(home: Path) -> None:
+    table = pl.read_parquet(home / "first" / "predictions.parquet").filter(pl.col("scenario") == "all")
+    assert set(table["role"]) == {"held_out"}
+    assert set(table["model"]) == {"equipoise", "linear", "prevalence"}
+    assert table.select("model", "subject_id", "target").is_unique().all()
+
+
+def test_the_same_command_reads_a_finished_run_and_opens_nothing_again(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = pl.read_parquet(home / "first" / "predictions.parquet")
+    assert main(["run", *SMALL, "run_dir=first"]) == 0
+    out = capsys.readouterr().out.strip().splitlines()
+    assert out[-1] == f"report: {home / 'first' / 'report.html'}"
+    assert pl.read_parquet(home / "first" / "predictions.parquet").equals(before)
+    assert json.loads((home / "first" / "manifest.json").read_text())["opening"] == 1
+
+
+def test_another_config_does_not_overwrite_a_run(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", *SMALL, "seed=7", "run_dir=first"]) == 2
+    assert "holds a run of another config" in capsys.readouterr().err
+
+
+def test_a_second_model_on_the_same_rows_is_exploratory(home: Path) -> None:
+    assert main(["run", *SMALL, "seed=7", "run_dir=second"]) == 0
+    results = json.loads((home / "second" / "results.json").read_text())
+    assert results["verdict_detail"]["opening"] == 2
+    assert results["verdict_detail"]["exploratory"] is True
+    assert "opening 2" in (home / "second" / "report.html").read_text()
+
+
+def test_a_sweep_keeps_held_out_rows_sealed_and_survives_a_failing_job(home: Path) -> None:
+    ledgers = {p: p.read_text() for p in (home / "cohorts" / ".ledger").glob("*.jsonl")}
+    cohorts = set((home / "cohorts").glob("[0-9a-f]*"))
+    words = ["run", "-m", *SMALL, "fusion=concat,late", "validation.min_events_train=10,100000", "run_dir=sweep"]
+    assert main(words) == 1
+    jobs = [json.loads((home / "sweep" / str(i) / "job.json").read_text()) for i in range(4)]
+    assert [j["status"] == "done" for j in jobs] == [True, False, True, False]
+    assert set(pl.read_parquet(home / "sweep" / "0" / "predictions.parquet")["role"]) == {"select"}
+    assert json.loads((home / "sweep" / "2" / "results.json").read_text())["verdict"] == "not evaluable"
+    assert {p: p.read_text() for p in (home / "cohorts" / ".ledger").glob("*.jsonl")} == ledgers
+    assert set((home / "cohorts").glob("[0-9a-f]*")) == cohorts
+    assert pl.read_csv(home / "sweep" / "sweep.csv").height == 4
+
+
+def test_a_table_of_another_tool_goes_through_the_same_trial(home: Path) -> None:
+    rng = np.random.default_rng(5)
+    risk = rng.uniform(0.05, 0.6, 300)
+    outcome = (rng.random(300) < risk).astype(int)
+    pl.DataFrame({"subject_id": [f"p{i}" for i in range(300)], "outcome": outcome, "risk": risk, "comparator_old": np.full(300, outcome.mean())}).write_csv(
+        "foreign.csv"
+    )
+    assert main(["evaluate", "predictions=foreign.csv", "run_dir=foreign", "trial.n_bootstrap=100"]) == 0
+    results = json.loads((home / "foreign" / "results.json").read_text())
+    from sklearn.metrics import roc_auc_score
+
+    assert results["endpoints"]["auroc"]["value"] == pytest.approx(roc_auc_score(outcome, risk), abs=1e-12)
+    assert set(results["comparisons"]) == {"old"}
+
+
+def write_flat(path: Path, n: int = 240, **columns: object) -> None:
+    rng = np.random.default_rng(11)
+    x, z = rng.standard_normal((2, n))
+    died = (rng.random(n) < 1 / (1 + np.exp(-(1.5 * x - 0.5)))).astype(int)
+    table = {"id": [f"s{i}" for i in range(n)], "x": x, "z": z, "group": rng.choice(["a", "b"], n), "died": died} | columns
+    pl.DataFrame(table).write_csv(path)
+
+
+QUICK = ["debug=fast", "calibration=none", "comparator=[prevalence]", "trainer.progress=false", "trial.n_bootstrap=100"]
+
+
+def test_init_writes_an_experiment_that_runs_and_predicts_new_people(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_flat(home / "my.csv", spoilt=[None] * 240)
+    assert main(["init", "my.csv", "--outcome", "died"]) == 0
+    assert "left out: spoilt: empty" in capsys.readouterr().out
+    assert main(["run", "experiments=001_my/run", *QUICK, "run_dir=mine"]) == 0
+    new = pl.DataFrame({"id": ["n1", "n2", "n3"], "x": [0.1, None, 2.0], "group": ["a", "never seen", None]})
+    new.write_csv(home / "new.csv")
+    assert main(["predict", "experiments=001_my/predict", "model=mine", "new=new.csv", "run_dir=told"]) == 0
+    said = capsys.readouterr().out
+    assert "missing columns" in said
+    assert "unknown levels" in said
+    told = pl.read_parquet(home / "told" / "predictions.parquet")
+    assert told["subject_id"].to_list() == ["n1", "n2", "n3"]
+    assert told["outcome"].null_count() == 3
+    assert told["risk"].is_between(0, 1).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"died": [0] * 240}, "has 1 value"),
+        ({"id": ["same"] * 240}, "repeats identifiers"),
+        ({"x": [None] * 240, "z": [1.0] * 240, "group": ["a"] * 240}, "No column can be an input"),
+    ],
+    ids=["one class", "duplicate subjects", "nothing to learn from"],
+)
+def test_a_flat_table_that_cannot_be_used_is_refused_and_nothing_is_written(
+    home: Path, change: dict[str, object], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_flat(home / "bad.csv", **change)
+    before = sorted((home / "experiments").glob("*")) if (home / "experiments").exists() else []
+    assert main(["init", "bad.csv", "--outcome", "died", "--id", "id"]) == 2
+    assert said in capsys.readouterr().err
+    assert (sorted((home / "experiments").glob("*")) if (home / "experiments").exists() else []) == before
+
+
+def test_a_damaged_cohort_is_named_and_nothing_is_trained(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["cohort.n=300", *SMALL[1:]]
+    assert main(["cohort", *small]) == 0
+    folder = Path(capsys.readouterr().out.strip().splitlines()[-1].removeprefix("cohort: "))
+    array = folder / "evidence" / "biomarker" / "number.npy"
+    whole = array.read_bytes()
+    array.chmod(0o644)
+    array.write_bytes(whole[:-8])
+    assert main(["run", *small, "run_dir=damaged"]) == 2
+    error = capsys.readouterr().err
+    assert "number.npy is damaged" in error
+    assert "build the cohort again" in error
+    assert not (home / "damaged" / "ensemble.pt").exists()
+
+
+def test_too_few_calibrate_events_are_refused_before_anything_is_trained(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", *SMALL, "calibration=logistic", "run_dir=uncalibrated"]) == 2
+    assert "calibrate rows" in capsys.readouterr().err
+    assert not list((home / "uncalibrated").glob("member_*"))
+
+
+def test_too_few_events_are_refused_with_the_count(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", *SMALL, "validation.min_events_train=100000", "run_dir=rare"]) == 2
+    assert "100000" in capsys.readouterr().err
