@@ -44,17 +44,18 @@ def predictions_hash(table: pl.DataFrame) -> str:
 
 
 def open_seal(config: Mapping[str, Any], cohort: Cohort, table: pl.DataFrame, role: str) -> int | None:
-    """Records the opening of held-out rows; a sweep opens nothing, cross-validation has no seal."""
+    """Records the opening of held-out rows and says for which time, declared earlier ones counted in; a sweep opens nothing, cross-validation has no seal."""
     if role != "held_out":
         return None
     ledger = Path(config["paths"]["ledger"]).expanduser().resolve()
-    return open_held_out(
+    number = open_held_out(
         ledger,
         cohort_hash=cohort.hash,
         protocol_hash=protocol_of(config["trial"]).hash,
         config_hash=config_hash(config),
         predictions_hash=predictions_hash(table),
     )
+    return number + int(config["served_before"])
 
 
 def judge(config: Mapping[str, Any], folder: Path, manifest: dict[str, Any], table: pl.DataFrame, notes: dict[str, Any], opening: int | None) -> dict[str, Any]:

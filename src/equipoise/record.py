@@ -24,7 +24,7 @@ from equipoise.places import checkout_dir
 log = logging.getLogger("equipoise")
 
 # What may differ between two runs of the same thing: where they lie, what they are called, who listens.
-_NOT_HASHED = ("run_dir", "name", "paths", "logger", "remark", "model", "predictions")
+_NOT_HASHED = ("run_dir", "name", "paths", "logger", "remark", "served_before", "model", "predictions")
 _VERSIONS = ("torch", "pytorch-lightning", "hydra-core", "pyro-ppl", "numpy", "scikit-learn", "polars")
 
 
