@@ -7,6 +7,7 @@ import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def must_be_given(option: Path) -> list[str]:
     from equipoise.config.compose import dotted
 
     node = yaml.safe_load(option.read_text()) or {}
-    leaves = {k: _at(node, k) for k in dotted(node)}
+    leaves = {k: _at(node, k.split(".")) for k in dotted(node)}
     return [f"++{_package(option)}.{k}=given" for k, v in leaves.items() if v == "???"]
 
 
@@ -64,8 +65,8 @@ def _package(option: Path) -> str:
     return header[1] if header else option.parent.name
 
 
-def _at(node: object, key: str) -> object:
-    for part in key.split("."):
+def _at(node: object, path: Sequence[str]) -> object:
+    for part in path:
         node = node[part]  # type: ignore[index]
     return node
 
@@ -120,15 +121,16 @@ def test_every_experiment_composes_and_keeps_its_leaves(experiment: Path) -> Non
     with search_path(str(TOP / "experiments")) as search:
         values = checked([f"experiments={experiment.parent.name}/{experiment.stem}"], search).values
     said = yaml.safe_load(experiment.read_text())
-    for key, leaf in leaves(said):
-        if key.split(".")[0] in ("defaults", "hydra") or (isinstance(leaf, str) and "${" in leaf):
+    for path, leaf in leaves(said):
+        if path[0] in ("defaults", "hydra") or (isinstance(leaf, str) and "${" in leaf):
             continue
-        assert _at(values, key) == leaf, f"{experiment.name} says {key}: {leaf}, the composed config says {_at(values, key)}"
+        assert _at(values, path) == leaf, f"{experiment.name} says {'.'.join(path)}: {leaf}, the composed config says {_at(values, path)}"
 
 
-def leaves(node: object, at: str = "") -> list[tuple[str, object]]:
+def leaves(node: object, at: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], object]]:
+    """Paths, not dotted names: a key of tune.grid has dots of its own."""
     if isinstance(node, dict) and node:
-        return [pair for k, v in node.items() for pair in leaves(v, f"{at}.{k}" if at else str(k))]
+        return [pair for k, v in node.items() for pair in leaves(v, (*at, str(k)))]
     return [(at, node)]
 
 

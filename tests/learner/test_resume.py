@@ -38,8 +38,17 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     return tiny_cohort(tmp_path_factory.mktemp("resume") / "cohort", n=160)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums split among threads round otherwise: bits are equal for an equal `trainer.threads`, which the verbs set and these tests do not."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
-def left_alone(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def left_alone(one_thread: None, cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train_member(config(), cohort, Split.of(cohort), seed=0, folder=tmp_path_factory.mktemp("alone") / "m", loggers=[]).parent
 
 
