@@ -42,11 +42,16 @@ def init(table: str, *, outcome: str, id_column: str | None, out: str | None, ov
     if overrides:
         raise UserError(f"`equipoise init` takes no {overrides[0]}", mend="edit the run.yaml that it writes")
     path = Path(table).expanduser().resolve()
-    seen = look_at(read_flat(path), outcome=outcome, id_column=id_column)
+    flat = read_flat(path)
+    _can_be_written(path, flat.columns)
+    seen = look_at(flat, outcome=outcome, id_column=id_column)
     top = Path(out or "experiments").resolve()
     name = f"{_next_number(top):03d}_{_slug(path.stem)}"
     folder = top / name
-    folder.mkdir(parents=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as e:
+        raise UserError(f"The experiment cannot be written to {folder}", found=str(e), mend="give --out DIR a folder that you may write to") from e
     (folder / "run.yaml").write_text(_run_yaml(name, path, seen), encoding="utf-8")
     (folder / "predict.yaml").write_text(_predict_yaml(name, path, seen), encoding="utf-8")
     (folder / "README.md").write_text(_readme(name, path, seen), encoding="utf-8")
@@ -56,6 +61,13 @@ def init(table: str, *, outcome: str, id_column: str | None, out: str | None, ov
     )
     _say(seen, name, top)
     return folder
+
+
+def _can_be_written(path: Path, columns: Sequence[str]) -> None:
+    """A config reads ``${...}`` as the name of another key, however often it is quoted."""
+    for what, name in (("path", str(path)), *(("column", c) for c in columns)):
+        if "${" in name:
+            raise UserError(f"The {what} {name!r} holds the signs '${{'", expected="a name that a config can hold", mend=f"rename the {what}")
 
 
 def _next_number(top: Path) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from equipoise.cohort.reading import columns_once, separator_of
 from equipoise.config.nearest import nearest
 from equipoise.contract.errors import UserError
 
@@ -56,9 +57,8 @@ def read_flat(path: Path) -> pl.DataFrame:
     try:
         if path.suffix.lower() in (".parquet", ".pq"):
             return pl.read_parquet(path)
-        with path.open(encoding="utf-8", errors="replace") as f:
-            first = f.readline()
-        separator = max(",;\t", key=first.count)
+        separator = separator_of(path)
+        columns_once(path, separator)
         return pl.read_csv(path, separator=separator, null_values=_TEXT_MISSING, infer_schema_length=None, try_parse_dates=True)
     except (pl.exceptions.PolarsError, OSError, ValueError) as e:
         raise UserError(
@@ -72,7 +72,7 @@ def look_at(table: pl.DataFrame, *, outcome: str, id_column: str | None) -> Look
     Args:
         table: one line a person.
         outcome: the column to predict.
-        id_column: the identifier's column, or None to take a column called id or subject_id where it is unique.
+        id_column: the identifier's column, or None to take a column called id, subject_id or patient_id where there is one.
 
     Raises:
         UserError: a column is missing, identifiers repeat, the outcome has one value only, or there are too few rows.
@@ -84,13 +84,13 @@ def look_at(table: pl.DataFrame, *, outcome: str, id_column: str | None) -> Look
             )
     if table.height < MIN_ROWS:
         raise UserError(f"The table has {table.height} rows", expected=f"at least {MIN_ROWS}, to train, choose, and hold out", mend="bring more rows")
-    id_column = id_column or next((c for c in table.columns if c.lower() in ("id", "subject_id", "patient_id") and table[c].n_unique() == table.height), None)
+    id_column = id_column or next((c for c in table.columns if c != outcome and c.lower() in ("id", "subject_id", "patient_id")), None)
     if id_column is not None and table[id_column].n_unique() < table.height:
         twice = table.height - table[id_column].n_unique()
         raise UserError(
             f"Column {id_column!r} repeats identifiers",
             found=f"{twice} lines more than people",
-            mend="init takes one line a person; use cohort=files for repeated rows",
+            mend="init takes one line a person; use cohort=files for repeated rows, or rename the column if it names no people",
         )
     task, counts = _task_of(table[outcome])
     numbers, categories, left_out, remarks = _inputs(table, {outcome, id_column})

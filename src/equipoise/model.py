@@ -97,8 +97,8 @@ class Model:
 
 
 def save_plain(path: Path, kind: str, state: Mapping[str, Any]) -> None:
-    """Writes a state of plain values in one step, with its kind and format."""
-    whole = plain({"kind": kind, "format": FORMAT, "version": __version__, "state": state})
+    """Writes a state of plain values in one step, with its kind, format and hash."""
+    whole = plain({"kind": kind, "format": FORMAT, "version": __version__, "hash": digest(plain(state)), "state": state})
     write_whole(path, lambda f: torch.save(whole, f))
 
 
@@ -122,6 +122,9 @@ def load_plain(path: Path, kind: str) -> dict[str, Any]:
         mend = f"use equipoise {whole.get('version')}, or train again"
         raise UserError(f"File {path} has format {whole.get('format')}", expected=f"format {FORMAT}", mend=mend)
     state: dict[str, Any] = whole["state"]
+    # torch does not look at its archive's checksums: a flipped byte would be a weight.
+    if "hash" in whole and digest(state) != whole["hash"]:
+        raise UserError(f"File {path} is damaged", found="its content differs from its hash", mend="train again, or copy it again")
     return state
 
 

@@ -89,6 +89,7 @@ def commit() -> str:
 def print_config(config: Mapping[str, Any]) -> None:
     """Prints the resolved config as a tree."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.tree import Tree
 
     def grow(tree: Tree, node: Mapping[str, Any]) -> None:
@@ -96,11 +97,11 @@ def print_config(config: Mapping[str, Any]) -> None:
             if isinstance(value, Mapping) and value:
                 target = value.get("_target_")
                 grow(
-                    tree.add(f"[bold]{key}[/bold]" + (f" [dim]{str(target).rsplit('.', 1)[-1]}[/dim]" if target else "")),
+                    tree.add(f"[bold]{escape(str(key))}[/bold]" + (f" [dim]{escape(str(target).rsplit('.', 1)[-1])}[/dim]" if target else "")),
                     {k: v for k, v in value.items() if k != "_target_"},
                 )
             else:
-                tree.add(f"{key}: {value}", style=None)
+                tree.add(escape(f"{key}: {value}"), style=None)
 
     top = Tree("config")
     grow(top, config)

@@ -85,7 +85,10 @@ def _draft(source: Source, fingerprint: dict[str, Any]) -> Draft:
 
 def _write_truth(source: Source, folder: Path) -> None:
     """The truth appears whole or not at all, and before the cohort that it belongs to."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise UserError(f"The truth cannot be written to {folder.parent}", found=str(e), mend="set paths.truth to a folder that you may write to") from e
     _remove_leftovers(folder)
     work = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:

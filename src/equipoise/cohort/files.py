@@ -67,6 +67,9 @@ class Files(Source):
             kind = kinds.get(key.split(".")[0], Relatives)
             if not isinstance(part, kind):
                 raise UserError(f"Config key cohort.{key} is {type(part).__name__}", expected=f"a part of kind {kind.__name__}", mend="correct its _target_")
+            if getattr(part, "path", "") is None:
+                mend = f"give cohort.{key}.path=FILE, or new=FILE where the experiment takes its files from `new`"
+                raise UserError(f"Config key cohort.{key}.path is null", expected="a path", mend=mend)
         for name in (*self.evidence, *self.scores):
             check_name(name)
         if not self.evidence:

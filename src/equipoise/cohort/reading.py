@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -33,7 +35,8 @@ def read_table(path: Path) -> pl.DataFrame:
         if kind in (".parquet", ".pq"):
             table = pl.read_parquet(path)
         elif kind in _TEXT_KINDS:
-            table = pl.read_csv(path, separator=_separator(path), infer_schema=False, null_values=list(MISSING), encoding="utf8")
+            columns_once(path, separator_of(path))
+            table = pl.read_csv(path, separator=separator_of(path), infer_schema=False, null_values=list(MISSING), encoding="utf8")
         else:
             raise UserError(f"File {path} is of a kind that is not read", expected="parquet, csv, tsv or txt", mend="convert it")
     except (pl.exceptions.PolarsError, OSError, ValueError) as e:
@@ -43,10 +46,21 @@ def read_table(path: Path) -> pl.DataFrame:
     return table
 
 
-def _separator(path: Path) -> str:
+def separator_of(path: Path) -> str:
+    """Whichever of comma, semicolon and tab the header of a text file has most of."""
     with path.open(encoding="utf-8", errors="replace") as f:
         header = f.readline()
     return max(",;\t", key=header.count)
+
+
+def columns_once(path: Path, separator: str) -> None:
+    """Raises UserError when a name stands twice in the header of a text file: polars would rename the second without a word."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as f:
+        names = next(csv.reader(f, delimiter=separator), [])
+    if twice := [n for n, count in Counter(names).items() if count > 1]:
+        raise UserError(
+            f"File {path} has columns of the same name", expected="every column name once", found=", ".join(map(repr, twice[:5])), mend="rename or remove them"
+        )
 
 
 def has_columns(table: pl.DataFrame, columns: Iterable[str], path: Path, key: str) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -95,6 +96,10 @@ def compose_values(overrides: Sequence[str], search: Sequence[str], *, whole: bo
             lists = _list_choices([*search, *overrides]) if whole else {}
     except (HydraException, OmegaConfBaseException) as e:
         raise _in_our_words(e, overrides, search) from e
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
+        raise UserError("A config file is no YAML", found=" ".join(str(e).split()), mend="correct the experiment's file") from e
+    except ValueError as e:  # Hydra's answer to a group that is set to what is no option, e.g. trial=null
+        raise UserError("A config group has no such option", found=str(e).splitlines()[0], mend="see `equipoise --help` for groups and options") from e
     hydra = config.hydra
     params = OmegaConf.to_container(hydra.sweeper.params) if "params" in hydra.sweeper and hydra.sweeper.params else {}
     axes = tuple(f"{k!s}={v}" for k, v in params.items()) if isinstance(params, dict) else ()
@@ -110,18 +115,20 @@ def plain(config: DictConfig, *, whole: bool = True) -> dict[str, Any]:
         UserError: a value that must be given (``???``) is missing, or an interpolation does not resolve.
     """
     nodes = {str(key): config._get_node(key) for key in config if key != "hydra"}
-    missing = [key for key, node in nodes.items() if OmegaConf.is_missing(config, key)]
-    missing += sorted(below for node in nodes.values() if OmegaConf.is_config(node) for below in OmegaConf.missing_keys(node))
-    if missing and whole:
-        further = f" (and {', '.join(missing[1:])})" if missing[1:] else ""
-        raise UserError(f"Config key {missing[0]} must be given", mend=f"add {missing[0]}=VALUE{further}")
     try:
+        missing = [key for key, node in nodes.items() if OmegaConf.is_missing(config, key)]
+        missing += sorted(below for node in nodes.values() if OmegaConf.is_config(node) for below in OmegaConf.missing_keys(node))
+        if missing and whole:
+            further = f" (and {', '.join(missing[1:])})" if missing[1:] else ""
+            raise UserError(f"Config key {missing[0]} must be given", mend=f"add {missing[0]}=VALUE{further}")
         # Hydra's node stays in place meanwhile: ${now:} and ${hydra:} need it.
         values = {key: config[key] for key in nodes if not OmegaConf.is_missing(config, key)}
-        return {key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value for key, value in values.items()}
+        found = {key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value for key, value in values.items()}
     except OmegaConfBaseException as e:
         place = getattr(e, "full_key", None) or "?"
         raise UserError(f"Config key {place} cannot be resolved", found=str(e).splitlines()[0], mend="correct the interpolation") from e
+    # Of a list group with nothing chosen, e.g. comparator=[], Hydra leaves no node at all.
+    return {group: {} for group in LIST_GROUPS if group not in found} | found
 
 
 def expand(overrides: Sequence[str], axes: Sequence[str] = ()) -> list[list[str]]:

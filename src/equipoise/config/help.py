@@ -32,7 +32,7 @@ OUTSIDE = ("trainer", "optimizer", "scheduler", "logger", "paths", "debug", "val
 
 def first_comment(path: Path) -> str:
     """The first comment line of a yaml file, without its sign; Hydra's own ``# @package`` lines, which must come first, are passed over."""
-    with path.open(encoding="utf-8") as f:
+    with path.open(encoding="utf-8", errors="replace") as f:
         for line in f:
             if not line.startswith("#"):
                 return ""

@@ -33,14 +33,7 @@ def validated(predictions: pl.DataFrame) -> pl.DataFrame:
     Raises:
         UserError: a needed column is missing, a column has another type, a number is infinite, a weight is negative, or the key is not unique.
     """
-    for needed in ("subject_id", "risk"):
-        if needed not in predictions.columns:
-            raise UserError(
-                f"The predictions table has no column {needed}",
-                expected="at least subject_id, outcome and risk",
-                found=", ".join(predictions.columns[:12]),
-                mend="rename the column, or say which it is with columns.risk=... and the like",
-            )
+    _refuse_missing(predictions)
     table = predictions.with_columns(pl.lit(_DEFAULTS.get(c)).cast(t).alias(c) for c, t in PREDICTIONS.items() if c not in predictions.columns)
     try:
         table = table.with_columns(pl.col(c).cast(t) for c, t in PREDICTIONS.items())
@@ -75,6 +68,8 @@ def from_foreign(foreign: pl.DataFrame, columns: Mapping[str, str] | None = None
                 f"The predictions file has no column {theirs!r} (for {ours})", found=", ".join(foreign.columns[:12]), mend=f"correct columns.{ours}"
             )
     table = foreign.rename({theirs: ours for ours, theirs in (columns or {}).items() if theirs != ours})
+    # Below, a comparator's risk would fill in for a missing one of the model.
+    _refuse_missing(table)
     wide = [c for c in table.columns if c.startswith(COMPARATOR_PREFIX)]
     if "task" not in table.columns:
         table = table.with_columns(pl.lit(task).alias("task"))
@@ -84,6 +79,20 @@ def from_foreign(foreign: pl.DataFrame, columns: Mapping[str, str] | None = None
     shared = table.drop([c for c in (*of_model, *wide) if c in table.columns])
     others = [shared.with_columns(table[c].alias("risk"), pl.lit(c.removeprefix(COMPARATOR_PREFIX)).alias("model")) for c in wide]
     return validated(pl.concat([own, *others], how="diagonal_relaxed"))
+
+
+def _refuse_missing(table: pl.DataFrame) -> None:
+    timed = {"time_days", "event"} <= set(table.columns)
+    for needed in ("subject_id", "risk", *(() if timed else ("outcome",))):
+        if needed not in table.columns:
+            raise UserError(
+                f"The predictions table has no column {needed}",
+                expected="at least subject_id, outcome and risk",
+                found=", ".join(table.columns[:12]),
+                mend="rename the column",
+            )
+    if table.is_empty():
+        raise UserError("The predictions table has no rows", expected="one row a prediction", mend="give a table with rows")
 
 
 def _castable(column: pl.Series, dtype: pl.DataType | type[pl.DataType]) -> bool:
