@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
+from equipoise import fit as fit_module
 from equipoise.cli import main
+from equipoise.cohort.frozen import Cohort, open_cohort
+from equipoise.cohort.roles import Split
+from equipoise.comparator.linear import Linear
+from equipoise.contract.question import Question
 
 SMALL = [
     "cohort.n=400",
     "calibration=none",
-    "debug=fast",
+    "d_model=8",
+    "learner.max_epochs=2",
+    "trial.n_bootstrap=100",
     "comparator=[linear,prevalence]",
     "trainer.progress=false",
     "comparator.linear.variants=[0]",
     "comparator.linear.folds=3",
 ]
+LIGHT = [*SMALL, "validation.masked=false"]
+AXES = ["fusion=concat,late", "validation.min_events_train=10,100000"]
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +38,36 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setenv("EQUIPOISE_LEDGER", str(folder / "ledger"))
         assert main(["run", *SMALL, "run_dir=first"]) == 0
     return folder
+
+
+@pytest.fixture(scope="module")
+def second(home: Path) -> Path:
+    """Another model on the same rows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.setenv("EQUIPOISE_LEDGER", str(home / "ledger"))
+        assert main(["run", *LIGHT, "seed=7", "run_dir=second"]) == 0
+    return home / "second"
+
+
+@pytest.fixture(scope="module")
+def swept(home: Path, second: Path) -> tuple[Path, dict[Path, str]]:
+    """A sweep of which every second job fails, and the ledgers before it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.setenv("EQUIPOISE_LEDGER", str(home / "ledger"))
+        ledgers = {p: p.read_text() for p in (home / "ledger").glob("*.jsonl")}
+        assert main(["run", "-m", *LIGHT, *AXES, "run_dir=sweep"]) == 1
+    return home / "sweep", ledgers
 
 
 @pytest.fixture(autouse=True)
 def at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home)
+    monkeypatch.setenv("EQUIPOISE_LEDGER", str(home / "ledger"))
 
 
 def test_a_run_leaves_config_model_predictions_results_report_and_manifest(home: Path) -> None:
@@ -77,26 +110,107 @@ def test_another_config_does_not_overwrite_a_run(home: Path, capsys: pytest.Capt
     assert "holds a run of another config" in capsys.readouterr().err
 
 
-def test_a_second_model_on_the_same_rows_is_exploratory(home: Path) -> None:
-    assert main(["run", *SMALL, "seed=7", "run_dir=second"]) == 0
-    results = json.loads((home / "second" / "results.json").read_text())
+def test_a_second_model_on_the_same_rows_is_exploratory(second: Path) -> None:
+    results = json.loads((second / "results.json").read_text())
     assert results["verdict_detail"]["opening"] == 2
     assert results["verdict_detail"]["exploratory"] is True
-    assert "opening 2" in (home / "second" / "report.html").read_text()
+    assert "opening 2" in (second / "report.html").read_text()
 
 
-def test_a_sweep_keeps_held_out_rows_sealed_and_survives_a_failing_job(home: Path) -> None:
-    ledgers = {p: p.read_text() for p in (home / "cohorts" / ".ledger").glob("*.jsonl")}
-    cohorts = set((home / "cohorts").glob("[0-9a-f]*"))
-    words = ["run", "-m", *SMALL, "fusion=concat,late", "validation.min_events_train=10,100000", "run_dir=sweep"]
-    assert main(words) == 1
-    jobs = [json.loads((home / "sweep" / str(i) / "job.json").read_text()) for i in range(4)]
+def test_a_sweep_keeps_held_out_rows_sealed_builds_one_cohort_and_survives_a_failing_job(home: Path, swept: tuple[Path, dict[Path, str]]) -> None:
+    sweep, ledgers = swept
+    jobs = [json.loads((sweep / str(i) / "job.json").read_text()) for i in range(4)]
     assert [j["status"] == "done" for j in jobs] == [True, False, True, False]
-    assert set(pl.read_parquet(home / "sweep" / "0" / "predictions.parquet")["role"]) == {"select"}
-    assert json.loads((home / "sweep" / "2" / "results.json").read_text())["verdict"] == "not evaluable"
-    assert {p: p.read_text() for p in (home / "cohorts" / ".ledger").glob("*.jsonl")} == ledgers
-    assert set((home / "cohorts").glob("[0-9a-f]*")) == cohorts
-    assert pl.read_csv(home / "sweep" / "sweep.csv").height == 4
+    assert set(pl.read_parquet(sweep / "0" / "predictions.parquet")["role"]) == {"select"}
+    assert json.loads((sweep / "2" / "results.json").read_text())["verdict"] == "not evaluable"
+    assert {p: p.read_text() for p in (home / "ledger").glob("*.jsonl")} == ledgers
+    assert len({json.loads((sweep / str(i) / "notes.json").read_text())["cohort"]["hash"] for i in (0, 2)}) == 1
+    assert pl.read_csv(sweep / "sweep.csv").height == 4
+
+
+def test_a_fit_of_another_role_is_not_read(swept: tuple[Path, dict[Path, str]], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", *LIGHT, "fusion=concat", "validation.min_events_train=10", "run_dir=sweep/0"]) == 2
+    assert "finished fit of another cohort, role, config or version" in capsys.readouterr().err
+
+
+def test_a_sweep_judges_no_row_that_a_comparator_or_its_tuning_learnt_from(home: Path) -> None:
+    """With few epochs and rotation asked for: a comparator that had seen the select rows would look better on them than on others."""
+    fitted: list[np.ndarray] = []
+    fit, trained = Linear.fit, fit_module.train_member
+
+    def watched(self: Linear, cohort: Cohort, rows: np.ndarray, question: Question) -> None:
+        fitted.append(rows)
+        fit(self, cohort, rows, question)
+
+    def seen(config: Any, cohort: Cohort, split: Split, **further: Any) -> Path:
+        fitted.append(split.train)
+        return trained(config, cohort, split, **further)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Linear, "fit", watched)
+        patch.setattr(fit_module, "train_member", seen)
+        assert main(["run", *LIGHT, "sealed=true", "members=2", "validation.rotate_select=true", "run_dir=apart"]) == 0
+    notes = json.loads((home / "apart" / "notes.json").read_text())
+    cohort = open_cohort(home / "cohorts" / notes["cohort"]["hash"])
+    judged = cohort.rows_in("select")
+    assert len(fitted) == 3
+    assert all(not np.intersect1d(rows, judged).size for rows in fitted)
+    assert set(pl.read_parquet(home / "apart" / "predictions.parquet")["role"]) == {"select"}
+
+
+def test_debug_and_sealed_runs_open_nothing(home: Path) -> None:
+    ledgers = {p: p.read_text() for p in (home / "ledger").glob("*.jsonl")}
+    assert main(["run", *LIGHT, "debug=fast", "run_dir=debugged"]) == 0
+    assert json.loads((home / "debugged" / "results.json").read_text())["verdict"] == "not evaluable"
+    assert {p: p.read_text() for p in (home / "ledger").glob("*.jsonl")} == ledgers
+
+
+def test_a_run_judged_again_keeps_its_opening_and_by_another_protocol_gets_a_new_one_beside_it(second: Path) -> None:
+    before = (second / "results.json").read_bytes()
+    assert main(["evaluate", "run_dir=second"]) == 0
+    assert (second / "results.json").read_bytes() == before
+    assert main(["evaluate", "run_dir=second", "trial.primary=brier"]) == 0
+    (beside,) = second.glob("evaluated_*")
+    again = json.loads((beside / "results.json").read_text())
+    assert again["verdict_detail"]["primary"] == "brier"
+    assert again["verdict_detail"]["opening"] == 3
+    assert again["verdict_detail"]["exploratory"]
+    assert (second / "results.json").read_bytes() == before
+
+
+def test_a_finished_run_is_judged_as_it_was_made(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "run_dir=first", "seed=5"]) == 2
+    assert "takes no seed" in capsys.readouterr().err
+
+
+def test_an_endpoint_that_the_outcome_does_not_have_is_refused_before_training_and_leaves_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", *SMALL, "trial.primary=aurocc", "run_dir=misspelt"]) == 2
+    assert "aurocc" in capsys.readouterr().err
+    assert not (home / "misspelt").exists()
+
+
+def test_predicting_puts_no_outcome_beside_a_prediction(home: Path) -> None:
+    assert main(["predict", *SMALL, "model=first", "run_dir=unopened"]) == 0
+    told = pl.read_parquet(home / "unopened" / "predictions.parquet")
+    assert told.height > 300
+    assert told["outcome"].null_count() == told.height
+
+
+def test_predicting_is_not_swept(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "-m", "seed=1,2", "run_dir=swept"]) == 2
+    assert "cannot be swept" in capsys.readouterr().err
+
+
+def test_rows_that_taught_are_not_judged_in_a_table_from_a_file(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(6)
+    risk = rng.uniform(0.05, 0.6, 300)
+    table = pl.DataFrame({"subject_id": [f"p{i}" for i in range(300)], "outcome": (rng.random(300) < risk).astype(int), "risk": risk})
+    table.with_columns(pl.Series("role", ["train"] * 100 + ["held_out"] * 200)).write_csv("roles.csv")
+    assert main(["evaluate", "predictions=roles.csv", "run_dir=roles", "trial.n_bootstrap=100"]) == 0
+    assert json.loads((home / "roles" / "results.json").read_text())["n"]["rows"] == 200
+    table.with_columns(pl.lit("train").alias("role")).write_csv("taught.csv")
+    assert main(["evaluate", "predictions=taught.csv", "run_dir=taught"]) == 2
+    assert "no held-out row" in capsys.readouterr().err
 
 
 def test_a_table_of_another_tool_goes_through_the_same_trial(home: Path) -> None:
@@ -122,7 +236,7 @@ def write_flat(path: Path, n: int = 240, **columns: object) -> None:
     pl.DataFrame(table).write_csv(path)
 
 
-QUICK = ["debug=fast", "calibration=none", "comparator=[prevalence]", "trainer.progress=false", "trial.n_bootstrap=100"]
+QUICK = ["d_model=8", "learner.max_epochs=2", "calibration=none", "comparator=[prevalence]", "trainer.progress=false", "trial.n_bootstrap=100"]
 
 
 def test_init_writes_an_experiment_that_runs_and_predicts_new_people(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,9 +293,10 @@ def test_a_damaged_cohort_is_named_and_nothing_is_trained(home: Path, capsys: py
 def test_too_few_calibrate_events_are_refused_before_anything_is_trained(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", *SMALL, "calibration=logistic", "run_dir=uncalibrated"]) == 2
     assert "calibrate rows" in capsys.readouterr().err
-    assert not list((home / "uncalibrated").glob("member_*"))
+    assert not (home / "uncalibrated").exists()
 
 
 def test_too_few_events_are_refused_with_the_count(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", *SMALL, "validation.min_events_train=100000", "run_dir=rare"]) == 2
     assert "100000" in capsys.readouterr().err
+    assert not (home / "rare").exists()

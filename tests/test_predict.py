@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from equipoise.cohort.draft import ColumnStore, Draft, EventStore
 from equipoise.cohort.frozen import Cohort, freeze
@@ -262,6 +263,17 @@ def test_a_torn_ensemble_or_a_model_in_its_place_is_named(paths: list[Path], tmp
         Ensemble.load(paths[0])
     with pytest.raises(UserError, match="no rows"):
         ensemble.predict(tiny_cohort(tmp_path / "c", n=20), np.empty(0, np.int64), draws=2)
+
+
+def test_a_byte_that_changed_inside_an_ensemble_is_noticed(paths: list[Path], tmp_path: Path) -> None:
+    Ensemble.of(paths).save(tmp_path / "ensemble.pt")
+    held = bytearray((tmp_path / "ensemble.pt").read_bytes())
+    weights = next(v for v in Model.load(paths[0]).network.state_dict().values() if v.dtype == torch.float32 and v.numel() > 64)
+    at = held.index(weights.contiguous().numpy().tobytes())
+    held[at : at + 4] = b"\xff\xff\xff\xff"
+    (tmp_path / "ensemble.pt").write_bytes(held)
+    with pytest.raises(UserError, match=r"ensemble\.pt is damaged"):
+        Ensemble.load(tmp_path / "ensemble.pt")
 
 
 def test_outcomes_of_every_label_are_what_was_observed(cohort: Cohort, paths: list[Path]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,20 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from equipoise import __version__
 from equipoise.cohort.frozen import Cohort
 from equipoise.cohort.roles import Split, inner_folds
 from equipoise.comparator import Comparator
+from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
 from equipoise.contract.question import Question
 from equipoise.contract.tables import SCENARIO_ALL, Role
 from equipoise.learner.train import train_member
 from equipoise.predict import Ensemble
 from equipoise.predict_table import outcomes, prediction_table
-from equipoise.record import write_json
-from equipoise.tune import tuned
+from equipoise.record import config_hash, write_json
+from equipoise.tune import strata, tuned
+from equipoise.whole_file import write_whole
 
 log = logging.getLogger("equipoise.fit")
 
@@ -53,12 +57,14 @@ def fit_split(config: Mapping[str, Any], cohort: Cohort, split: Split, role: Rol
         fold: likewise.
         loggers: Lightning loggers for the members' training.
     """
-    done = _read(folder)
+    stamp = _stamp(config, cohort, split, role)
+    done = _read(folder, stamp)
     if done is not None:
         log.info("fold %d.%d is finished, read from its folder", repeat, fold)
         return done
-    config, tuning = tuned(config, cohort, split, folder)
-    ensemble = train_ensemble(config, cohort, split, folder, loggers)
+    teaching = teaching_rows(split, role)
+    config, tuning = tuned(config, cohort, teaching, folder)
+    ensemble = train_ensemble(config, cohort, split, folder, loggers, role=role)
     questions, draws = ensemble.questions, int(config["learner"]["predict_draws"])
     scenarios = _scenarios(config, questions)
     tables, not_run, noted = [], {}, {}
@@ -73,7 +79,7 @@ def fit_split(config: Mapping[str, Any], cohort: Cohort, split: Split, role: Rol
             if why_not is not None:
                 not_run[f"{comparator.name}/{question.task}"] = why_not
                 continue
-            tables += _compared(config, comparator, cohort, split, role, question, scenarios, repeat, fold)
+            tables += _compared(config, comparator, cohort, split, teaching, role, question, scenarios, repeat, fold)
             noted[f"{comparator.name}/{question.task}"] = comparator.notes()
     notes = {
         "questions": [vars(q) for q in questions],
@@ -85,15 +91,53 @@ def fit_split(config: Mapping[str, Any], cohort: Cohort, split: Split, role: Rol
         "prediction": manifest,
     }
     fit = SplitFit(pl.concat(tables, how="diagonal_relaxed"), notes)
-    _write(fit, folder)
+    _write(fit, folder, stamp)
     return fit
 
 
-def train_ensemble(config: Mapping[str, Any], cohort: Cohort, split: Split, folder: Path, loggers: list[Any]) -> Ensemble:
-    """Trains the members, joins them and recalibrates the ensemble on the calibrate rows."""
+def joined_notes(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The notes of all folds as one: what was tuned is listed by fold, counts are summed, whatever did not run in some fold is named."""
+    first = folds[0]
+    made = dict(first) | {"training": [t for f in folds for t in f["training"]], "tuned": [f["tuned"] for f in folds if f["tuned"]]}
+    if len(folds) == 1:
+        return made
+    made["not_run"] = {k: why for f in folds for k, why in f["not_run"].items()}
+    models = dict.fromkeys(k for f in folds for k in f["comparators"])
+    made["comparators"] = {m: _by_fold([f["comparators"][m] for f in folds if m in f["comparators"]]) for m in models}
+    readers = [f["prediction"].get("reader_notes", {}) for f in folds]
+    made["prediction"] = first["prediction"] | {"reader_notes": {v: _summed([r[v] for r in readers if v in r]) for v in readers[0]}}
+    return made
+
+
+def _by_fold(notes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Values by fold, one value where all agree."""
+    values = {k: [n.get(k) for n in notes] for k in notes[0]}
+    return {k: v[0] if all(x == v[0] for x in v) else v for k, v in values.items()}
+
+
+def _summed(notes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {k: sum(n.get(k, 0) for n in notes) if isinstance(v, int | float) else v for k, v in notes[0].items()}
+
+
+def teaching_rows(split: Split, role: Role) -> np.ndarray:
+    """The rows from which comparators and tuning may learn, i64: train and select rows, or train rows alone where the select rows are judged (a sweep)."""
+    return split.train if role == "select" else np.sort(np.concatenate([split.train, split.select]))
+
+
+def train_ensemble(config: Mapping[str, Any], cohort: Cohort, split: Split, folder: Path, loggers: list[Any], *, role: Role = "held_out") -> Ensemble:
+    """Trains the members, joins them and recalibrates the ensemble on the calibrate rows.
+
+    Args:
+        config: the resolved config.
+        cohort: the cohort.
+        split: row numbers by role.
+        folder: for the members' folders and ensemble.pt.
+        loggers: Lightning loggers.
+        role: whose rows will be judged; select rows that will be judged choose epochs, but no member trains on them.
+    """
     members = int(config["members"])
     paths = []
-    for i, own in enumerate(_member_splits(config, cohort, split, members)):
+    for i, own in enumerate(_member_splits(config, cohort, split, members, role)):
         log.info("member %d of %d: %d train rows, %d select rows", i + 1, members, own.train.size, own.select.size)
         paths.append(train_member(config, cohort, own, seed=int(config["seed"]) + i, folder=folder / f"member_{i}", loggers=loggers))
     ensemble = Ensemble.of(paths)
@@ -102,12 +146,11 @@ def train_ensemble(config: Mapping[str, Any], cohort: Cohort, split: Split, fold
     return ensemble
 
 
-def _member_splits(config: Mapping[str, Any], cohort: Cohort, split: Split, members: int) -> Iterable[Split]:
+def _member_splits(config: Mapping[str, Any], cohort: Cohort, split: Split, members: int, role: Role) -> Iterable[Split]:
     """The members' own splits: with ``rotate_select`` each keeps another part of train and select rows for its early stopping."""
-    if not config["validation"]["rotate_select"] or members < 2:
+    if not config["validation"]["rotate_select"] or members < 2 or role == "select":
         return [split] * members
-    rows = np.sort(np.concatenate([split.train, split.select]))
-    folds = inner_folds(cohort.rows["cluster"].to_numpy(), rows, members, int(config["seed"]))
+    folds = inner_folds(cohort.rows["cluster"].to_numpy(), teaching_rows(split, role), members, int(config["seed"]), strata(config, cohort))
     return [Split(fit_rows, check_rows, split.calibrate, split.held_out) for fit_rows, check_rows in folds]
 
 
@@ -130,18 +173,18 @@ def _compared(
     comparator: Comparator,
     cohort: Cohort,
     split: Split,
+    teaching: np.ndarray,
     role: Role,
     question: Question,
     scenarios: dict[str, frozenset[str]],
     repeat: int,
     fold: int,
 ) -> list[pl.DataFrame]:
-    """Fits one comparator on train and select rows (it tunes itself inside them), recalibrates it as the model is, and predicts."""
+    """Fits one comparator on the teaching rows (it tunes itself inside them), recalibrates it as the model is, and predicts."""
     from equipoise.calibration import Calibration
 
     log.info("comparator %s for %s", comparator.name, question.task)
-    fitted_on = np.sort(np.concatenate([split.train, split.select]))
-    comparator.fit(cohort, fitted_on, question)
+    comparator.fit(cohort, teaching, question)
     calibration: Calibration | None = None
     if split.calibrate.size:
         calibration = make(config["calibration"])
@@ -173,15 +216,31 @@ def _histories(folder: Path) -> list[dict[str, Any]]:
     return [{"member": i, **json.loads(p.read_text())} for i, p in enumerate(sorted(folder.glob("member_*/history.json")))]
 
 
-def _write(fit: SplitFit, folder: Path) -> None:
-    part = folder / ".predictions.parquet.part"
-    fit.table.write_parquet(part)
-    part.replace(folder / "predictions.parquet")
-    write_json(folder / "fit.json", fit.notes)
+def _stamp(config: Mapping[str, Any], cohort: Cohort, split: Split, role: Role) -> str:
+    """What a finished fit depends on, in 16 hex digits; a folder whose fit has another stamp is not read."""
+    made = hashlib.sha256(f"{__version__} {config_hash(config)} {cohort.hash} {role}".encode())
+    for rows in (split.train, split.select, split.calibrate, split.held_out):
+        made.update(np.int64(rows.size).tobytes() + np.ascontiguousarray(rows, dtype=np.int64).tobytes())
+    return made.hexdigest()[:16]
 
 
-def _read(folder: Path) -> SplitFit | None:
-    """A finished split's fit: fit.json is written last."""
+def _write(fit: SplitFit, folder: Path, stamp: str) -> None:
+    write_whole(folder / "predictions.parquet", fit.table.write_parquet)
+    write_json(folder / "fit.json", {"stamp": stamp, **fit.notes})
+
+
+def _read(folder: Path, stamp: str) -> SplitFit | None:
+    """A finished split's fit: fit.json is written last.
+
+    Raises:
+        UserError: it is of another cohort, role, config or version.
+    """
     if not (folder / "fit.json").is_file():
         return None
-    return SplitFit(pl.read_parquet(folder / "predictions.parquet"), json.loads((folder / "fit.json").read_text()))
+    notes = json.loads((folder / "fit.json").read_text())
+    if notes.pop("stamp", None) != stamp:
+        raise UserError(
+            f"Folder {folder} holds a finished fit of another cohort, role, config or version",
+            mend="give another run_dir, or delete the folder; its predictions are not those of this command",
+        )
+    return SplitFit(pl.read_parquet(folder / "predictions.parquet"), notes)

@@ -29,7 +29,7 @@ def evaluate_foreign(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         UserError: the file is missing, cannot be read, or lacks a column.
     """
     path = Path(str(config["predictions"])).expanduser()
-    table = _complete(_read(path))
+    table, left_out = _held_out(_complete(_read(path)))
     values = table["outcome"].drop_nulls()
     kind = "binary" if set(values.unique().to_list()) <= {0.0, 1.0} else "continuous"
     required = [m for m in table["model"].unique(maintain_order=True) if m != MODEL]
@@ -42,7 +42,7 @@ def evaluate_foreign(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "versions": versions(),
         "commit": commit(),
         "config_hash": config_hash(config),
-        "ledger_note": f"A table that Equipoise did not make (hash {predictions_hash(table)}): no seal was kept over these rows.",
+        "ledger_note": f"A table judged from a file (hash {predictions_hash(table)}): no seal was kept over these rows.{left_out}",
     }
     write_report(folder, json.loads((folder / "results.json").read_text()), context)
     print(f"report: {folder / 'report.html'}")
@@ -56,6 +56,21 @@ def _read(path: Path) -> pl.DataFrame:
         return pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema_length=None)
     except (pl.exceptions.PolarsError, OSError, ValueError) as e:
         raise UserError(f"Predictions table {path} cannot be read", found=str(e).splitlines()[0], mend="save it as Parquet or CSV") from e
+
+
+def _held_out(table: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+    """The rows to judge, and a sentence about the others: where a table names roles, rows that taught, selected or recalibrated are none of them.
+
+    Raises:
+        UserError: roles are named, and no row is held out.
+    """
+    other = pl.col("role").is_not_null() & (pl.col("role") != "held_out")
+    kept = table.filter(~other.fill_null(False))
+    if kept.is_empty():
+        found = ", ".join(map(str, table["role"].drop_nulls().unique().sort().to_list()))
+        raise UserError("The predictions table has no held-out row", found=f"role {found}", mend="give rows of role held_out, or leave the column role out")
+    n = table.height - kept.height
+    return kept, f" {n} lines of other roles than held_out were left out." if n else ""
 
 
 def _complete(table: pl.DataFrame) -> pl.DataFrame:

@@ -14,7 +14,8 @@ import numpy as np
 import polars as pl
 
 from equipoise.cohort.frozen import Cohort
-from equipoise.cohort.seal import open_held_out
+from equipoise.cohort.seal import hash_of_rows, open_held_out
+from equipoise.contract.tables import MODEL, SCENARIO_ALL
 from equipoise.record import config_hash, write_json
 from equipoise.report import write_report
 from equipoise.trial.evaluate import evaluate
@@ -43,19 +44,46 @@ def predictions_hash(table: pl.DataFrame) -> str:
     return hashlib.sha256(kept.write_csv().encode()).hexdigest()[:16]
 
 
-def open_seal(config: Mapping[str, Any], cohort: Cohort, table: pl.DataFrame, role: str) -> int | None:
-    """Records the opening of held-out rows and says for which time, declared earlier ones counted in; a sweep opens nothing, cross-validation has no seal."""
-    if role != "held_out":
+def open_seal(config: Mapping[str, Any], cohort_hash: str, table: pl.DataFrame, role: str, held_out: pl.DataFrame | None = None) -> int | None:
+    """Records that these rows are looked at and says for which time, declared earlier ones counted in; None for select rows, which are sealed from nothing.
+
+    A cross-validation looks at every row, so it opens the cohort's held-out rows too, and how often its rows were judged is how many configurations
+    were tried on these folds.
+
+    Args:
+        config: the run's; its protocol judges.
+        cohort_hash: whose rows.
+        table: the predictions, with outcomes.
+        role: whose rows are judged: held_out, select or cross-validation.
+        held_out: subject_id and prediction_time of the cohort's held-out rows, for a cross-validation.
+    """
+    if role == "select":
         return None
-    ledger = Path(config["paths"]["ledger"]).expanduser().resolve()
-    number = open_held_out(
-        ledger,
-        cohort_hash=cohort.hash,
-        protocol_hash=protocol_of(config["trial"]).hash,
-        config_hash=config_hash(config),
-        predictions_hash=predictions_hash(table),
-    )
-    return number + int(config["served_before"])
+    own = table.filter((pl.col("model") == MODEL) & (pl.col("scenario") == SCENARIO_ALL))
+    numbers = []
+    for task in own["task"].unique().to_list():
+        judged = own.filter(pl.col("task") == task)
+        sealed = [] if held_out is None else [judged.join(held_out, on=["subject_id", "prediction_time"], how="semi", nulls_equal=True)]
+        numbers += [
+            open_held_out(
+                Path(config["paths"]["ledger"]).expanduser().resolve(),
+                rows_hash=hash_of_rows(_known_of(rows)),
+                cohort_hash=cohort_hash,
+                protocol_hash=protocol_of(config["trial"]).hash,
+                config_hash=config_hash(config),
+                predictions_hash=predictions_hash(table),
+            )
+            for rows in (judged, *sealed)
+            if not rows.is_empty()
+        ]
+    return max(numbers, default=0) + int(config["served_before"])
+
+
+def _known_of(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows and what is known of their outcome; by a horizon an outcome depends on the model's horizons, so there the times stand for it."""
+    timed = pl.col("event").fill_null(-1) >= 0
+    outcome = pl.when(timed).then(None).otherwise(pl.col("outcome")).alias("outcome")
+    return rows.select("subject_id", "prediction_time", outcome, "time_days", "event", "treatment")
 
 
 def judge(config: Mapping[str, Any], folder: Path, manifest: dict[str, Any], table: pl.DataFrame, notes: dict[str, Any], opening: int | None) -> dict[str, Any]:

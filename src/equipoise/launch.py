@@ -10,15 +10,23 @@ from typing import Any
 
 from equipoise.config.check import check_config
 from equipoise.config.compose import ROOT, Composed, compose_values, expand, plain, search_path
+from equipoise.config.ranges import check_chosen, check_ranges
 from equipoise.contract.errors import UserError
 from equipoise.places import configs_dir, find_data
+
+SWEPT = ("run", "train", "cohort")
 
 
 def checked(overrides: Sequence[str], search: Sequence[str]) -> Composed:
     """Composes one config and holds it against the vocabulary."""
     composed = compose_values(overrides, search)
     base = compose_values(_choices_as_words(composed.choices), search, whole=False)
+    if "experiments" in composed.values:
+        mend = "write `# @package _global_` into its first line, and keys below it"
+        raise UserError(f"Experiment {composed.choices.get('experiments')} does not say where its keys belong", mend=mend)
     check_config(composed.values, base.values)
+    check_ranges(composed.values)
+    check_chosen(composed.values)
     return composed
 
 
@@ -44,20 +52,41 @@ def launch(verb: str, overrides: Sequence[str], *, multirun: bool, experiments: 
             raise UserError("A value with commas is a sweep and needs -m", found=f"{len(first)} combinations", mend="add -m, or quote the value: 'key=\"a,b\"'")
         composed = checked(first[0], search)
         multirun = multirun or composed.sweeps
+        if multirun and verb not in SWEPT:
+            raise UserError(f"`equipoise {verb}` cannot be swept", expected=f"one of {', '.join(SWEPT)} with -m", mend="leave -m out")
         if multirun:
             for combination in expand(overrides, composed.axes):
                 checked(combination, search)
+        home = _home(verb, composed.values["run_dir"]) if not show else Path()
         if show:
             from omegaconf import OmegaConf
 
             print(OmegaConf.to_yaml(OmegaConf.create(composed.values)))
             return 0
         if multirun:
-            return _sweep(verb, overrides, search, Path(composed.values["run_dir"]).resolve())
+            return _sweep(verb, overrides, search, home)
         from equipoise import run
 
-        run.run_verb(verb, composed.values, Path(composed.values["run_dir"]).resolve(), command=_command(verb, overrides))
+        values = composed.values
+        if verb == "evaluate" and not values["predictions"]:
+            from equipoise.again import config_of_run
+
+            values = config_of_run(home, overrides, values)
+        run.run_verb(verb, values, home, command=_command(verb, overrides))
         return 0
+
+
+def _home(verb: str, run_dir: Any) -> Path:
+    """The run folder, resolved; refused before hours of work where nothing can be written. `equipoise cohort` writes none."""
+    if not run_dir:
+        raise UserError(f"Config key run_dir is {run_dir!r}", expected="a folder", mend="give run_dir=FOLDER, or leave it out")
+    home = Path(run_dir).resolve()
+    if verb != "cohort":
+        there = next(p for p in (home, *home.parents) if os.path.exists(p))
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            found = f"{there} is {'not yours to write to' if there.is_dir() else 'a file'}"
+            raise UserError(f"The run folder {home} cannot be written", found=found, mend="give run_dir a folder that you may write to")
+    return home
 
 
 def _sweep(verb: str, overrides: Sequence[str], search: Sequence[str], home: Path) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,19 @@ from equipoise import __version__
 from equipoise.cohort.build import build_cohort
 from equipoise.cohort.draft import TargetTable
 from equipoise.cohort.frozen import Cohort
-from equipoise.cohort.outcomes import event_counts
-from equipoise.cohort.roles import Split, check_disjoint, check_events, fold_split, folds_of
+from equipoise.cohort.outcomes import check_events, event_counts
+from equipoise.cohort.roles import Split, check_disjoint, fold_split, folds_of
 from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
 from equipoise.contract.tables import Role
-from equipoise.fit import SplitFit, fit_split, train_ensemble
+from equipoise.fit import SplitFit, fit_split, joined_notes, train_ensemble
 from equipoise.judge import cohort_facts, judge, log_results, open_seal, predictions_hash
 from equipoise.learner.loggers import logging_to
 from equipoise.record import commit, config_hash, print_config, recording, save_config, speak, write_json
+from equipoise.trial.endpoints import endpoints_of
 from equipoise.trial.protocol import protocol_of
+from equipoise.tune import strata
+from equipoise.whole_file import write_whole
 
 log = logging.getLogger("equipoise.run")
 
@@ -51,11 +55,24 @@ def run_verb(verb: str, config: dict[str, Any], folder: Path, *, command: str, s
     print_config(config)
     if verb == "cohort":
         return work(config, folder, {}, sweep)
-    text = save_config(config, folder)
-    with recording(folder, command) as manifest, threads(int(config["trainer"]["threads"])):
-        manifest |= {"config_hash": config_hash(config), "name": config["name"], "config_yaml": text}
-        _first_lines(config)
-        return work(config, folder, manifest, sweep)
+    with _nothing_half_written(folder):
+        text = save_config(config, folder)
+        with recording(folder, command) as manifest, threads(int(config["trainer"]["threads"])):
+            manifest |= {"config_hash": config_hash(config), "name": config["name"], "config_yaml": text}
+            _first_lines(config)
+            return work(config, folder, manifest, sweep)
+
+
+@contextmanager
+def _nothing_half_written(folder: Path) -> Iterator[None]:
+    """A mistake that shows before any work is done leaves no run folder behind: the corrected command would be refused as another config's."""
+    new = not folder.exists()
+    try:
+        yield
+    except UserError:
+        if new and folder.is_dir() and {p.name for p in folder.iterdir()} <= {"config.yaml", "manifest.json", "run.log"}:
+            shutil.rmtree(folder)
+        raise
 
 
 @contextmanager
@@ -84,8 +101,6 @@ def _refuse_early(verb: str, config: Mapping[str, Any], folder: Path) -> None:
             raise UserError(
                 f"There is no model in {config['model']}", expected="a run folder with ensemble.pt", mend="train first: equipoise train run_dir=..."
             )
-    if verb == "evaluate" and not config["predictions"] and not (folder / "predictions.parquet").is_file():
-        raise UserError(f"There are no predictions in {folder}", mend="give run_dir=RUN of a finished run, or predictions=FILE")
 
 
 def _first_lines(config: Mapping[str, Any]) -> None:
@@ -133,6 +148,7 @@ def _predict(config: dict[str, Any], folder: Path, manifest: dict[str, Any], swe
     ensemble = Ensemble.load(Path(config["model"]) / "ensemble.pt")
     cohort = open_source(config)
     made = ensemble.predict(cohort, np.arange(cohort.size), draws=int(config["learner"]["predict_draws"]))
+    made = replace(made, table=without_outcomes(made.table))
     for view, notes in made.manifest.get("reader_notes", {}).items():
         for what, count in notes.items():
             if count:
@@ -143,31 +159,36 @@ def _predict(config: dict[str, Any], folder: Path, manifest: dict[str, Any], swe
     return {}
 
 
+def without_outcomes(table: pl.DataFrame) -> pl.DataFrame:
+    """A predictions table whose outcomes are null: only `run` may put predictions beside outcomes, and it writes the opening down."""
+    known = ("outcome", "time_days", "event", "entry_days", "treatment", "weight")
+    return table.with_columns(pl.lit(None).cast(table.schema[c]).alias(c) for c in known)
+
+
 def _run(config: dict[str, Any], folder: Path, manifest: dict[str, Any], sweep: bool) -> dict[str, Any]:
     cohort = open_source(config)
     manifest |= {"cohort_hash": cohort.hash}
     log.info("cohort %s: %d rows of %d subjects", cohort.hash, cohort.size, cohort.manifest["n_subjects"])
+    role: Role = "select" if sweep or config["sealed"] else "held_out"
     with logging_to(config, folder) as loggers:
-        fits = _fit_all(config, cohort, folder, loggers, sweep)
+        fits = _fit_all(config, cohort, folder, loggers, role)
         table = pl.concat([f.table for f in fits], how="diagonal_relaxed")
-        part = folder / ".predictions.parquet.part"
-        table.write_parquet(part)
-        part.replace(folder / "predictions.parquet")
-        notes = fits[0].notes | {"training": [t for f in fits for t in f.notes["training"]], "tuned": [f.notes["tuned"] for f in fits if f.notes["tuned"]]}
-        role = "select" if sweep else "cross-validation" if config["validation"]["folds"] else "held_out"
-        write_json(folder / "notes.json", notes | {"role": role, "cohort": cohort_facts(cohort)})
-        opening = open_seal(config, cohort, table, role)
-        manifest |= {"opening": opening, "role": role, "predictions_hash": predictions_hash(table)}
-        results = judge(config, folder, manifest, table, notes | {"role": role, "cohort": cohort_facts(cohort)}, opening)
+        write_whole(folder / "predictions.parquet", table.write_parquet)
+        judged = "cross-validation" if config["validation"]["folds"] and role == "held_out" else role
+        notes = joined_notes([f.notes for f in fits]) | {"role": judged, "cohort": cohort_facts(cohort)}
+        write_json(folder / "notes.json", notes)
+        sealed = cohort.rows[cohort.rows_in("held_out")].select("subject_id", "prediction_time") if judged == "cross-validation" else None
+        opening = open_seal(config, cohort.hash, table, judged, sealed)
+        manifest |= {"opening": opening, "role": judged, "predictions_hash": predictions_hash(table)}
+        results = judge(config, folder, manifest, table, notes, opening)
         log_results(loggers, results)
     print(f"report: {folder / 'report.html'}")
     return results
 
 
-def _fit_all(config: dict[str, Any], cohort: Cohort, folder: Path, loggers: list[Any], sweep: bool) -> list[SplitFit]:
+def _fit_all(config: dict[str, Any], cohort: Cohort, folder: Path, loggers: list[Any], role: Role) -> list[SplitFit]:
     """One fit for a fixed split; one a fold for a cross-validation, each in its own folder."""
     validation = config["validation"]
-    role: Role = "select" if sweep else "held_out"
     if not validation["folds"]:
         split = Split.of(cohort)
         _check_split(config, cohort, split)
@@ -175,9 +196,8 @@ def _fit_all(config: dict[str, Any], cohort: Cohort, folder: Path, loggers: list
     fits = []
     for repeat in validation["repeats"]:
         for fold in folds_of(cohort, repeat) or _no_repeat(cohort, repeat):
-            split = fold_split(
-                cohort, repeat, fold, select_share=validation["select_share"], calibrate_share=validation["calibrate_share"], seed=int(config["seed"])
-            )
+            shares = {k: validation[k] for k in ("select_share", "calibrate_share")}
+            split = fold_split(cohort, repeat, fold, **shares, seed=int(config["seed"]), stratum=strata(config, cohort))
             _check_split(config, cohort, split)
             log.info("repeat %d, fold %d: %s", repeat, fold, split.sizes())
             fits.append(fit_split(config, cohort, split, role, folder / f"fold_{repeat}_{fold}", repeat=repeat, fold=fold, loggers=loggers))
@@ -197,6 +217,7 @@ def _check_split(config: Mapping[str, Any], cohort: Cohort, split: Split) -> Non
         raise UserError("The cohort has no train rows", found=f"roles {split.sizes()}", mend="give the cohort roles, or a share for train")
     for node in config["task"].values():
         target = cohort.target(node["target"])
+        _check_protocol(config, node, target)
         check_events(
             target,
             split,
@@ -205,6 +226,13 @@ def _check_split(config: Mapping[str, Any], cohort: Cohort, split: Split) -> Non
             of=f"target {node['target']!r}",
         )
         _check_calibrate(config["calibration"], target, split, node["target"])
+
+
+def _check_protocol(config: Mapping[str, Any], node: Mapping[str, Any], target: TargetTable) -> None:
+    """An endpoint that this kind of outcome does not have is refused before training, and before the seal is opened."""
+    protocol = protocol_of(config["trial"])
+    horizons = node.get("horizons_days") or [protocol.horizon_days or 1.0]  # where the task chooses its own, names alone can be checked
+    endpoints_of(target.kind, protocol, tuple(float(h) for h in horizons))
 
 
 def _check_calibrate(node: Mapping[str, Any], target: TargetTable, split: Split, name: str) -> None:
@@ -223,13 +251,11 @@ def _check_calibrate(node: Mapping[str, Any], target: TargetTable, split: Split,
 
 
 def _evaluate(config: dict[str, Any], folder: Path, manifest: dict[str, Any], sweep: bool) -> dict[str, Any]:
-    """Evaluates a run's predictions again, or a table that Equipoise did not make."""
+    """Judges a finished run again, or a table that Equipoise did not make."""
     if config["predictions"]:
         from equipoise.foreign import evaluate_foreign
 
         return evaluate_foreign(config, folder)
-    notes = json.loads((folder / "notes.json").read_text())
-    there = json.loads((folder / "manifest.json").read_text())
-    results = judge(config, folder, there, pl.read_parquet(folder / "predictions.parquet"), notes, there.get("opening"))
-    print(f"report: {folder / 'report.html'}")
-    return results
+    from equipoise.again import judge_again
+
+    return judge_again(config, folder)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from equipoise.cohort.frozen import Cohort
-from equipoise.cohort.roles import Split, inner_folds
+from equipoise.cohort.roles import Split, inner_folds, strata_of
 from equipoise.config.nearest import nearest
 from equipoise.contract.errors import UserError
 from equipoise.learner.train import train_member
@@ -22,13 +22,13 @@ from equipoise.record import write_json
 log = logging.getLogger("equipoise.tune")
 
 
-def tuned(config: Mapping[str, Any], cohort: Cohort, split: Split, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def tuned(config: Mapping[str, Any], cohort: Cohort, rows: np.ndarray, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The config with the chosen values, and a record of what was tried.
 
     Args:
-        config: a resolved config; ``tune.grid`` maps dotted keys to lists of values, ``tune.folds`` is the number of inner folds.
+        config: a resolved config; ``tune.grid`` maps dotted keys to lists of values, ``tune.folds`` is the number of inner folds, 0 for no tuning.
         cohort: the cohort.
-        split: its train and select rows serve here, no others.
+        rows: i64, the only rows that serve here; none of them is judged.
         folder: where the inner fits lie; finished ones are skipped on resume.
 
     Returns:
@@ -38,11 +38,10 @@ def tuned(config: Mapping[str, Any], cohort: Cohort, split: Split, folder: Path)
         UserError: a key of the grid is not in the config.
     """
     grid = {str(k): list(v) for k, v in config["tune"]["grid"].items()}
-    if not grid:
+    if not grid or not config["tune"]["folds"]:
         return dict(config), {}
-    rows = np.sort(np.concatenate([split.train, split.select]))
     cluster = cohort.rows["cluster"].to_numpy()
-    folds = inner_folds(cluster, rows, int(config["tune"]["folds"]), int(config["seed"]))
+    folds = inner_folds(cluster, rows, int(config["tune"]["folds"]), int(config["seed"]), strata(config, cohort))
     tried: list[dict[str, Any]] = []
     for j, values in enumerate(itertools.product(*grid.values())):
         choice = dict(zip(grid, values, strict=True))
@@ -59,6 +58,11 @@ def tuned(config: Mapping[str, Any], cohort: Cohort, split: Split, folder: Path)
     record = {"chosen": best["values"], "tried": tried, "folds": len(folds)}
     write_json(folder / "tune.json", record)
     return with_values(config, best["values"]), record
+
+
+def strata(config: Mapping[str, Any], cohort: Cohort) -> np.ndarray:
+    """The first task's outcome in classes, by which rows are divided evenly, i64 (n,) over all cohort rows."""
+    return strata_of(cohort.target(next(iter(config["task"].values()))["target"]))
 
 
 def _best_select(folder: Path) -> float:

@@ -1,8 +1,13 @@
-"""The seal: every opening of held-out rows is written down, over all runs and sweeps. A record and a deterrent, not security."""
+"""The seal: every opening of held-out rows is written down, over all runs and sweeps. A record and a deterrent, not security.
+
+A ledger belongs to rows and their outcomes, not to a cohort: a cohort built again with another range or another code list has another hash,
+but whoever judged its held-out rows before has seen them.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -12,34 +17,46 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+import polars as pl
+
 from equipoise.contract.errors import UserError
 
-HASHES = ("cohort", "protocol", "config", "predictions")
+HASHES = ("rows", "cohort", "protocol", "config", "predictions")
 _HASH = re.compile(r"[0-9a-f]{6,128}")
 
 
-def open_held_out(ledger_dir: Path, *, cohort_hash: str, protocol_hash: str, config_hash: str, predictions_hash: str) -> int:
+def hash_of_rows(rows: pl.DataFrame) -> str:
+    """16 hex digits of rows and their outcomes, whatever the order: what a ledger is named by.
+
+    Args:
+        rows: subject_id, prediction_time, and what is known of the outcome.
+    """
+    return hashlib.sha256(rows.unique().sort(rows.columns).write_csv().encode()).hexdigest()[:16]
+
+
+def open_held_out(ledger_dir: Path, *, rows_hash: str, cohort_hash: str, protocol_hash: str, config_hash: str, predictions_hash: str) -> int:
     """Records that these held-out rows are looked at, and says for which time.
 
     Args:
-        ledger_dir: where ledgers lie, one file a cohort; made when absent.
+        ledger_dir: where ledgers lie, one file a set of rows; made when absent.
+        rows_hash: of the rows and their outcomes (see `hash_of_rows`).
         cohort_hash: whose rows.
         protocol_hash: by which protocol they are judged.
         config_hash: of the run's config.
         predictions_hash: of the predictions table.
 
     Returns:
-        k >= 1, the number of this opening. The same four hashes again are a repetition and keep their number.
+        k >= 1, the number of this opening. The same hashes again are a repetition and keep their number.
 
     Raises:
         UserError: the ledger cannot be read or written.
         ValueError: something other than a hash was given (no path and no name may reach the ledger).
     """
-    entry = dict(zip(HASHES, (cohort_hash, protocol_hash, config_hash, predictions_hash), strict=True))
+    entry = dict(zip(HASHES, (rows_hash, cohort_hash, protocol_hash, config_hash, predictions_hash), strict=True))
     for name, value in entry.items():
         if not _HASH.fullmatch(value):
             raise ValueError(f"the {name} hash is not a lower-case hexadecimal number")
-    path = ledger_dir / f"{cohort_hash}.jsonl"
+    path = ledger_dir / f"{rows_hash}.jsonl"
     with _locked(path) as ledger:
         past = _read(ledger.read().decode(), path)
         for line in past:
@@ -54,13 +71,13 @@ def open_held_out(ledger_dir: Path, *, cohort_hash: str, protocol_hash: str, con
         return k
 
 
-def openings(ledger_dir: Path, cohort_hash: str) -> list[dict[str, Any]]:
-    """The openings of a cohort's held-out rows so far, in order; none when there is no ledger.
+def openings(ledger_dir: Path, rows_hash: str) -> list[dict[str, Any]]:
+    """The openings of these rows so far, in order; none when there is no ledger.
 
     Raises:
         UserError: the ledger is damaged.
     """
-    path = ledger_dir / f"{cohort_hash}.jsonl"
+    path = ledger_dir / f"{rows_hash}.jsonl"
     return _read(path.read_text(), path) if path.exists() else []
 
 
