@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from equipoise.cli import main, parse
-from equipoise.config.compose import expand
+from equipoise.config.compose import expand, search_path
 from equipoise.contract.errors import UserError
+from equipoise.launch import checked
+from equipoise.record import print_config
 
 
 @pytest.mark.parametrize(
@@ -19,7 +21,7 @@ from equipoise.contract.errors import UserError
         (["rum"], "did you mean run?"),
         (["run", "fuson=concat"], "did you mean fusion?"),
         (["run", "fusion=concatt"], "did you mean concat?"),
-        (["run", "sed=3"], "did you mean seed?"),
+        (["run", "sed=3"], "did you mean seed"),
         (["run", "learner.max_epoch=3"], "did you mean max_epochs?"),
         (["run", "modality.clinical.encoder.hiden=3"], "did you mean hidden?"),
         (["run", "seed=one"], "Expected: a number"),
@@ -31,6 +33,22 @@ from equipoise.contract.errors import UserError
         (["run", "fusion"], "KEY=VALUE"),
         (["init", "nothing.csv", "--outcome", "died"], "There is no file"),
         (["predict"], "model=RUN"),
+        (["run", "modality=[]"], "Config group modality is empty"),
+        (["run", "task=[]"], "Config group task is empty"),
+        (["run", "trial=null"], "no such option"),
+        (["run", "seed=-1"], "a whole number >= 0"),
+        (["run", "seed=null"], "a whole number >= 0"),
+        (["run", "d_model=0"], "a whole number >= 1"),
+        (["run", "learner.batch_size=-1"], "a whole number >= 1"),
+        (["run", "learner.max_epochs=0"], "a whole number >= 1"),
+        (["run", "learner.patience=0"], "a whole number >= 1, or null"),
+        (["run", "learner.clip_norm=0"], "a number > 0, or null"),
+        (["run", "trainer.threads=0"], "a whole number >= 1"),
+        (["run", "optimizer.lr=-1"], "a number > 0"),
+        (["run", "members=0"], "a whole number >= 1"),
+        (["run", "-m", "seed=1,-2"], "Config key seed is out of range"),
+        (["run", "run_dir="], "Config key run_dir is ''"),
+        (["run", "remark='${nothing}'"], "cannot be resolved"),
     ],
 )
 def test_a_mistake_is_answered_in_one_paragraph_with_exit_code_two(
@@ -43,6 +61,76 @@ def test_a_mistake_is_answered_in_one_paragraph_with_exit_code_two(
     assert "\n" not in error
     assert "Traceback" not in error
     assert not list(tmp_path.iterdir()), "a mistake leaves nothing behind"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"# @package _global_\nlearner:\n max_epochs: 3\n  beta: [\n", "is no YAML"),
+        (b"\xff\xfe", "is no YAML"),
+        (b"learner:\n  max_epochs: 3\n", "# @package _global_"),
+        (b"# @package _global_\nlearner:\n  max_epoch: 3\n", "did you mean max_epochs?"),
+        (b"# @package _global_\nremark: ['${nothing}']\n", "cannot be resolved"),
+    ],
+)
+def test_a_wrong_experiment_file_is_a_mistake(
+    text: bytes, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    at = tmp_path / "experiments" / "001_mine" / "run.yaml"
+    at.parent.mkdir(parents=True)
+    at.write_bytes(text)
+    assert main(["run", "experiments=001_mine/run"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert said in error
+    assert "\n" not in error
+    assert main(["--help"]) == 0
+
+
+@pytest.mark.parametrize("words", [["run"], ["run", "-m", "seed=1,2"], ["evaluate", "predictions=there.csv"]])
+def test_a_run_folder_that_cannot_be_made_is_refused_at_once(
+    words: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    for folder in ("file", "file/below"):
+        assert main([*words, f"run_dir={folder}"]) == 2
+        assert "is a file" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_no_comparator_is_a_choice_and_signs_of_rich_are_text(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with search_path(None) as search:
+        assert checked(["comparator=[]"], search).values["comparator"] == {}
+    print_config({"remark": "a [/b] c", "[/d]": {"e": 1}})
+    printed = capsys.readouterr().out
+    assert "a [/b] c" in printed
+    assert "[/d]" in printed
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("x,x,died", "columns of the same name"),
+        ("id,x,died", "'id' repeats identifiers"),
+        ("y,${x},died", "rename the column"),
+    ],
+)
+def test_a_table_that_init_would_misread_is_refused(
+    header: str, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text(header + "\n" + "".join(f"{i % 50},{i % 7},{i % 2}\n" for i in range(100)))
+    assert main(["init", "t.csv", "--outcome", "died"]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "experiments").exists()
+
+
+def test_an_experiments_folder_that_cannot_be_made_is_a_mistake(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("x,died\n" + "".join(f"{i % 7},{i % 2}\n" for i in range(100)))
+    assert main(["init", str(table), "--outcome", "died", "--out", str(table / "below")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
 
 
 def test_a_sweep_expands_to_all_combinations_and_the_line_wins_over_the_experiment() -> None:

@@ -61,6 +61,13 @@ def test_the_truth_is_written_for_a_cohort_that_is_there_already(tmp_path: Path)
     assert len(list((tmp_path / "marks").iterdir())) == 1
 
 
+def test_a_place_for_the_truth_that_cannot_be_made_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"set paths\.truth"):
+        build_cohort(Counted(tmp_path / "marks"), tmp_path / "cohorts", truth_dir=tmp_path / "file" / "below")
+    assert not [p for p in (tmp_path / "cohorts").iterdir() if p.is_dir()]
+
+
 @pytest.mark.parametrize("where", ["draft", "truth", "freeze"])
 def test_a_build_that_breaks_leaves_nothing_half_written(tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if where == "freeze":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -154,6 +155,12 @@ def test_a_missing_file_is_named_with_its_key_and_where_to_get_it(tmp_path: Path
     with pytest.raises(UserError, match=r"cohort\.evidence\.ehr\.path names .*nowhere/data/\*\.parquet"):
         build_cohort(world.source(evidence={"ehr": Meds(path=str(tmp_path / "nowhere"))}), tmp_path / "cohorts")
     assert not (tmp_path / "cohorts").exists()
+
+
+def test_a_path_that_was_not_given_is_named(tmp_path: Path) -> None:
+    nowhere: Any = None
+    with pytest.raises(UserError, match=r"cohort\.labels\.path is null.*new=FILE"):
+        World(tmp_path).source(labels=Unlabelled(path=nowhere, id="id"))
 
 
 def test_whatever_is_wrong_with_the_files_leaves_nothing_behind(tmp_path: Path) -> None:

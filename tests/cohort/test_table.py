@@ -165,6 +165,7 @@ def test_lines_can_be_the_subjects_only_within_the_labels_own_table(tmp_path: Pa
         ("t.csv", b"", "cannot be read as csv"),
         ("t.csv", b"id,x\n,1\n", "lacks 1 of 1 ids"),
         ("t.csv", b"name,x\na,1\n", "has no column 'id'"),
+        ("t.csv", b"id,x,x\na,1,2\n", "columns of the same name"),
     ],
 )
 def test_a_file_that_is_no_table_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -32,6 +32,15 @@ def test_wide_comparators_of_a_foreign_table_become_models() -> None:
     assert made.filter(pl.col("model") == "equipoise")["lo"].to_list() == [0.0, 0.5]
 
 
+@pytest.mark.parametrize("lacking", ["subject_id", "outcome", "risk"])
+def test_what_a_foreign_table_lacks_is_not_filled_from_its_comparators(lacking: str) -> None:
+    foreign = pl.DataFrame({"subject_id": ["a", "b"], "outcome": [0, 1], "risk": [0.1, 0.7], "comparator_saps": [0.2, 0.3]})
+    with pytest.raises(UserError, match=f"has no column {lacking}"):
+        from_foreign(foreign.drop(lacking))
+    with pytest.raises(UserError, match="has no rows"):
+        from_foreign(foreign.head(0))
+
+
 def test_a_foreign_table_goes_through_the_same_trial() -> None:
     long = binary(300, equipoise=0.2, linear=1.0)
     own, other = (long.filter(pl.col("model") == m) for m in ("equipoise", "linear"))

@@ -64,12 +64,12 @@ class Files(Source):
             raise UserError(f"Config key cohort.id_type is {id_type!r}", expected="str or int", mend="declare the type of the subject ids")
         kinds = {"evidence": EvidenceSource, "labels": Labels, "roles": Roles, "folds": Folds, "clusters": Lookup, "scores": Lookup, "site": Lookup}
         for key, part in self._parts():
-            kind = kinds.get(key.split(".")[0], Relatives)
-            if not isinstance(part, kind):
-                raise UserError(f"Config key cohort.{key} is {type(part).__name__}", expected=f"a part of kind {kind.__name__}", mend="correct its _target_")
             if getattr(part, "path", "") is None:
                 mend = f"give cohort.{key}.path=FILE, or new=FILE where the experiment takes its files from `new`"
                 raise UserError(f"Config key cohort.{key}.path is null", expected="a path", mend=mend)
+            kind = kinds.get(key.split(".")[0], Relatives)
+            if not isinstance(part, kind):
+                raise UserError(f"Config key cohort.{key} is {type(part).__name__}", expected=f"a part of kind {kind.__name__}", mend="correct its _target_")
         for name in (*self.evidence, *self.scores):
             check_name(name)
         if not self.evidence:
