@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,14 @@ def test_a_run_judged_again_keeps_its_opening_and_by_another_protocol_gets_a_new
     assert again["verdict_detail"]["opening"] == 3
     assert again["verdict_detail"]["exploratory"]
     assert (second / "results.json").read_bytes() == before
+
+
+def test_a_torn_predictions_table_is_named(second: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torn = shutil.copytree(second, tmp_path / "torn")
+    table = torn / "predictions.parquet"
+    table.write_bytes(table.read_bytes()[:-100])
+    assert main(["evaluate", f"run_dir={torn}"]) == 2
+    assert "predictions.parquet cannot be read" in capsys.readouterr().err
 
 
 def test_a_finished_run_is_judged_as_it_was_made(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

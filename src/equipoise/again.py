@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from equipoise.contract.errors import UserError
 from equipoise.judge import judge, open_seal, predictions_hash
+from equipoise.predict_table import read_predictions
 from equipoise.record import write_json
 from equipoise.trial.protocol import protocol_of
 
@@ -59,7 +58,7 @@ def judge_again(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         UserError: the run is not finished, or its files were changed.
     """
     notes, manifest, results = (_read(folder / name) for name in ("notes.json", "manifest.json", "results.json"))
-    table = pl.read_parquet(folder / "predictions.parquet")
+    table = read_predictions(folder / "predictions.parquet")
     # A run that broke off before its held-out rows were opened in the ledger is not judged behind its back.
     if "opening" not in manifest:
         found = f"status {manifest.get('status')!r}, no opening"

@@ -23,7 +23,7 @@ from equipoise.contract.question import Question
 from equipoise.contract.tables import SCENARIO_ALL, Role
 from equipoise.learner.train import train_member
 from equipoise.predict import Ensemble
-from equipoise.predict_table import outcomes, prediction_table
+from equipoise.predict_table import outcomes, prediction_table, read_predictions
 from equipoise.record import config_hash, write_json
 from equipoise.tune import strata, tuned
 from equipoise.whole_file import write_whole
@@ -243,4 +243,4 @@ def _read(folder: Path, stamp: str) -> SplitFit | None:
             f"Folder {folder} holds a finished fit of another cohort, role, config or version",
             mend="give another run_dir, or delete the folder; its predictions are not those of this command",
         )
-    return SplitFit(pl.read_parquet(folder / "predictions.parquet"), notes)
+    return SplitFit(read_predictions(folder / "predictions.parquet"), notes)

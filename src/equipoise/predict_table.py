@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -103,6 +104,18 @@ def prediction_table(
     table = pl.concat(blocks).sort("__row", maintain_order=True)
     present = [c for c in table.columns if c.startswith(PRESENT_PREFIX)]
     return table.select(*(pl.col(c).cast(t) for c, t in PREDICTIONS.items()), *present).with_columns(pl.selectors.float().fill_nan(None))
+
+
+def read_predictions(path: Path) -> pl.DataFrame:
+    """A predictions table from disk.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as e:
+        raise UserError(f"Predictions table {path} cannot be read", found=str(e).splitlines()[0], mend="delete the run folder and run again") from e
 
 
 def target_of(cohort: Cohort, question: Question) -> TargetTable | None:

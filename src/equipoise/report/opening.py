@@ -199,7 +199,7 @@ def seal(finding: Finding) -> Html:
     elif finding.crossed:
         first = "Cross-validation has no seal: every row is held out once per repeat, and nothing stops a second look."
         if opening is not None:
-            first += f" As far as the ledger knows, {opening:.0f} configuration{'s were' if opening > 1 else ' was'} tried on these folds."
+            first += f" As far as is known, {opening:.0f} configuration{'s were' if opening > 1 else ' was'} tried on these folds."
     elif opening is None:
         first = "The seal was not recorded for these rows."
     elif opening <= 1:
