@@ -14,10 +14,11 @@ from equipoise.contract.errors import UserError
 from equipoise.learner.loggers import CsvLogger, WandbLogger, logging_to, mode_here, run_id, write_lines
 from equipoise.learner.redact import redacted
 from equipoise.learner.train import train_member
+from equipoise.record import config_hash
 from equipoise.testing.cohorts import tiny_cohort
 from small_config import small_config
 
-WANDB = {"_target_": "equipoise.learner.loggers.WandbLogger", "project": "equipoise", "entity": None, "mode": "auto", "tags": []}
+WANDB = {"_target_": "equipoise.learner.loggers.WandbLogger", "project": "equipoise", "entity": None, "mode": "auto", "name": None, "tags": []}
 
 
 def test_csv_keeps_what_was_logged_before_the_job_was_broken_off(tmp_path: Path) -> None:
@@ -59,23 +60,26 @@ def test_the_job_is_closed_with_its_exit_code(tmp_path: Path, monkeypatch: pytes
 def test_a_config_loses_everything_that_names_a_place_or_a_person() -> None:
     config = {
         "seed": 3,
-        "name": "trial",
+        "name": "004_mrs_smith_labs",
         "run_dir": "/home/someone/runs/x",
+        "new": "p7.csv",
+        "remark": "as agreed with Dr Smith",
         "paths": {"data": "../shared/data"},
         "cohort": {"labels": {"path": "C:\\data\\x.csv", "subject_id": "MRN"}},
-        "learner": {"lr": 0.1, "note": "from ~/somewhere", "list": ["a/b/c", "plain", 3]},
+        "learner": {"lr": 0.1, "note": "from ~/somewhere", "list": ["a/b/c", "plain", 3], "evidence_dropout": {"data/p7": 0.1, "ehr": 0.2}},
         "modality": {"ehr": {"_target_": "equipoise.modality.ehr.Ehr", "file": "x.csv", "codes": ["lab//creatinine"]}},
         "contact": "someone@example.org",
         "source": "s3://bucket/key",
+        "task": {"risk": {"target": "data/p7.csv", "weights": "p7.parquet", "sheet": "ward\\p7", "unit": "per year"}},
     }
     clean = redacted(config)
     assert clean == {
         "seed": 3,
-        "name": "trial",
-        "learner": {"lr": 0.1, "note": "[redacted]", "list": ["[redacted]", "plain", 3]},
+        "learner": {"lr": 0.1, "note": "[redacted]", "list": ["[redacted]", "plain", 3], "evidence_dropout": {"[redacted]": 0.1, "ehr": 0.2}},
         "modality": {"ehr": {"_target_": "equipoise.modality.ehr.Ehr", "file": "[redacted]", "codes": ["lab//creatinine"]}},
         "contact": "[redacted]",
         "source": "[redacted]",
+        "task": {"risk": {"target": "[redacted]", "weights": "[redacted]", "sheet": "[redacted]", "unit": "per year"}},
     }
 
 
@@ -92,7 +96,7 @@ def test_without_an_account_wandb_is_offline_and_the_user_may_say_otherwise(tmp_
     monkeypatch.setattr(socket, "create_connection", no_network)
     assert mode_here() == "offline"
     with pytest.raises(UserError, match=r"logger\.mode"):
-        WandbLogger(project="p", entity=None, mode="perhaps", tags=[])
+        WandbLogger(project="p", entity=None, mode="perhaps", name=None, tags=[])
 
 
 def test_a_jobs_wandb_id_stays_with_its_folder_and_does_not_name_it(tmp_path: Path) -> None:
@@ -110,7 +114,8 @@ def test_an_offline_wandb_run_holds_metrics_and_no_path_name_or_subject(tmp_path
     cohort = tiny_cohort(tmp_path / "cohorts" / "c", n=60)
     folder = work / "runs" / "secret_run"
     config = small_config(learner__max_epochs=1) | {"logger": WANDB, "run_dir": str(folder), "paths": {"data": str(tmp_path)}}
-    config["learner"]["remark"] = f"{tmp_path}/elsewhere"
+    config |= {"name": "004_mrs_smith_labs", "new": "data/p7.csv", "remark": "as agreed with Dr Smith"}
+    config["learner"] |= {"remark": f"{tmp_path}/elsewhere", "note": "ward/p8.csv"}
 
     def job() -> None:
         with logging_to(config, folder) as loggers:
@@ -131,8 +136,10 @@ def test_an_offline_wandb_run_holds_metrics_and_no_path_name_or_subject(tmp_path
     assert b"select/nll" in held
     assert b"held_out/auroc" in held
     assert b"max_epochs" in held, "the config is in the file"
+    assert config_hash(config).encode() in held, "the run is named by its config's hash"
     names = [str(tmp_path), str(work), str(Path.cwd()), "/root", "/home/", os.path.expanduser("~"), "secret_run", "runs/", __file__, Path(__file__).name]
     names += [socket.gethostname()] if len(socket.gethostname()) > 5 else []
+    names += ["mrs_smith", "Dr Smith", "p7.csv", "p8.csv"]
     names += [*cohort.rows["subject_id"].unique().to_list(), cohort.hash]
     for path in files:
         content = path.read_bytes()

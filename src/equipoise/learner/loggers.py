@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
 from equipoise.learner.redact import redacted
+from equipoise.record import config_hash
 from equipoise.whole_file import write_whole
 
 log = logging.getLogger("equipoise.learner")
@@ -127,13 +128,14 @@ class WandbLogger(Logger):
         project: W&B project.
         entity: W&B entity, or None for the account's own.
         mode: "online", "offline", or "auto": the environment's WANDB_MODE, else online where there is an account and the server answers.
-        tags: of the run.
+        name: of the run at W&B, sent as it is; None for its config's hash, because `init` names a run by the user's file.
+        tags: of the run, sent as they are.
     """
 
-    def __init__(self, *, project: str, entity: str | None, mode: str, tags: list[str]) -> None:
+    def __init__(self, *, project: str, entity: str | None, mode: str, name: str | None, tags: list[str]) -> None:
         if mode not in ("auto", "online", "offline"):
             raise UserError(f"logger.mode is {mode!r}", expected="auto, online or offline", mend="choose one of these")
-        self._project, self._entity, self._mode, self._tags = project, entity, mode, tags
+        self._project, self._entity, self._mode, self._name, self._tags = project, entity, mode, name, tags
         self._run: Any = None
 
     def open(self, config: Mapping[str, Any], folder: Path) -> None:
@@ -163,7 +165,7 @@ class WandbLogger(Logger):
         self._run = wandb.init(
             project=self._project,
             entity=self._entity,
-            name=str(config.get("name") or "run"),
+            name=self._name or config_hash(config),
             tags=list(self._tags),
             config=redacted(config),
             dir=str(folder),

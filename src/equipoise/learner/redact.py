@@ -8,11 +8,15 @@ from typing import Any
 
 REDACTED = "[redacted]"
 
-# Groups that only say where things lie, or that name files and columns of the user's data.
-_GROUPS = ("paths", "run_dir", "cohort", "model", "predictions", "logger", "hydra")
+# What only says where things lie, names files and columns of the user's data, or is a sentence in the user's own words. `init` names a run by its file.
+_GROUPS = ("name", "remark", "paths", "run_dir", "cohort", "model", "new", "predictions", "logger", "hydra")
 _KEYS = re.compile(r"(path|dir|folder|file|url|host|user|token|secret|key|password|subject|patient|identifier|(^|_)ids?$)", re.IGNORECASE)
-# An absolute path, a home, a drive, a relative path with a slash, or an address.
-_VALUE = re.compile(r"(^|[\s'\"=:,(])(~|\.{1,2})?[/\\]\w|[A-Za-z]:[\\/]|\w+[/\\]\w+[/\\]|://|@\w+\.")
+# An absolute path, a home, a drive, a relative path of two names or more (a double slash is a code's), a file by its ending, or an address.
+_VALUE = re.compile(
+    r"(^|[\s'\"=:,(])(~|\.{1,2})?[/\\]\w|[A-Za-z]:[\\/]|[^\s/\\][/\\][^\s/\\]|://|@\w+\."
+    r"|\.(csv|tsv|txt|xlsx?|parquet|pq|arrow|feather|json|ya?ml|pt|ckpt|npy|npz|db|sqlite|sas7bdat|sav|dta|rds|bed|bim|fam|pgen|pvar|psam|vcf|bgen|gz|zst|zip)\b",
+    re.IGNORECASE,
+)
 
 
 def redacted(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,12 +25,17 @@ def redacted(config: Mapping[str, Any]) -> dict[str, Any]:
     >>> redacted({"seed": 1, "paths": {"data": "/home/me"}, "learner": {"note": "see /home/me/x", "lr": 0.1}})
     {'seed': 1, 'learner': {'note': '[redacted]', 'lr': 0.1}}
     """
-    return {str(k): _clean(str(k), v) for k, v in config.items() if k not in _GROUPS}
+    return _cleaned({k: v for k, v in config.items() if k not in _GROUPS})
+
+
+def _cleaned(node: Mapping[Any, Any]) -> dict[str, Any]:
+    """A key can be a name of the user's too, as in learner.evidence_dropout."""
+    return {REDACTED if _VALUE.search(str(k)) else str(k): _clean(str(k), v) for k, v in node.items()}
 
 
 def _clean(key: str, value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(k): _clean(str(k), v) for k, v in value.items()}
+        return _cleaned(value)
     if isinstance(value, list | tuple):
         return [_clean(key, v) for v in value]
     if isinstance(value, str) and (_KEYS.search(key) or _VALUE.search(value)):
