@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,9 +19,11 @@ import torch
 from equipoise.cohort.frozen import Cohort, open_cohort
 from equipoise.cohort.roles import Split
 from equipoise.contract.errors import UserError
+from equipoise.contract.tensors import Batch
 from equipoise.learner.course import Course
 from equipoise.learner.interrupt import answering
 from equipoise.learner.loggers import Logger
+from equipoise.learner.module import Learner
 from equipoise.learner.resume import Checkpoint
 from equipoise.learner.train import train_member
 from equipoise.model import Model
@@ -92,6 +93,23 @@ class Fault(Exception):
     pass
 
 
+class Counter(Logger):
+    """Notes the epochs that it is told of."""
+
+    def __init__(self, epochs: list[int]) -> None:
+        self.epochs = epochs
+
+    def open(self, config: Any, folder: Path) -> None:
+        pass
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        assert step is not None
+        self.epochs.append(step)
+
+    def close(self, exit_code: int) -> None:
+        pass
+
+
 @pytest.mark.parametrize("epoch", [0, 3, EPOCHS - 1])
 def test_a_fault_between_an_epoch_and_its_checkpoint_changes_nothing(cohort: Cohort, left_alone: Path, tmp_path: Path, epoch: int) -> None:
     split = Split.of(cohort)
@@ -103,37 +121,62 @@ def test_a_fault_between_an_epoch_and_its_checkpoint_changes_nothing(cohort: Coh
     assert not (tmp_path / "m" / "checkpoint").exists()
 
 
-class Keyboard(Logger):
-    """Presses Ctrl-C a moment after an epoch, so that it lands somewhere in the next one."""
-
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def open(self, config: Any, folder: Path) -> None:
-        pass
-
-    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
-        if step == self.epoch:
-            threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT)).start()
-
-    def close(self, exit_code: int) -> None:
-        pass
-
-
 def test_ctrl_c_leaves_a_checkpoint_and_the_next_run_goes_on_from_inside_the_epoch(
-    cohort: Cohort, left_alone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    cohort: Cohort, left_alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    split, folder = Split.of(cohort), tmp_path / "m"
+    split, folder, step = Split.of(cohort), tmp_path / "m", Learner.training_step
     before = signal.getsignal(signal.SIGINT)
     rare = config()
     rare["learner"]["checkpoint_minutes"] = 60.0  # the checkpoint is the interruption's own
-    with caplog.at_level("INFO", logger="equipoise"), pytest.raises(KeyboardInterrupt):
-        train_member(rare, cohort, split, seed=0, folder=folder, loggers=[Keyboard(2)])
+
+    def press(learner: Learner, batch: Batch, batch_idx: int) -> None:
+        if (learner.course.epoch, batch_idx) == (3, 2):
+            os.kill(os.getpid(), signal.SIGINT)
+        step(learner, batch, batch_idx)
+
+    with monkeypatch.context() as patch, caplog.at_level("INFO", logger="equipoise"), pytest.raises(KeyboardInterrupt):
+        patch.setattr(Learner, "training_step", press)
+        train_member(rare, cohort, split, seed=0, folder=folder, loggers=[])
     assert signal.getsignal(signal.SIGINT) is before
-    assert "interrupted in epoch" in caplog.text
+    assert "interrupted in epoch 4 after batch 3;" in caplog.text
     assert "last.ckpt" in caplog.text
     train_member(config(), cohort, split, seed=0, folder=folder, loggers=[])
     assert_equal_bits(folder, left_alone)
+
+
+@pytest.mark.parametrize("epoch", [1, EPOCHS - 1])
+def test_ctrl_c_in_an_epochs_selection_stops_after_it_even_in_the_last_one(
+    cohort: Cohort, left_alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, epoch: int
+) -> None:
+    split, folder, selected = Split.of(cohort), tmp_path / "m", Learner.on_validation_epoch_end
+    lines: list[int] = []
+
+    def press(learner: Learner) -> None:
+        if learner.course.epoch == epoch:
+            os.kill(os.getpid(), signal.SIGINT)
+        selected(learner)
+
+    with monkeypatch.context() as patch, caplog.at_level("INFO", logger="equipoise"), pytest.raises(KeyboardInterrupt):
+        patch.setattr(Learner, "on_validation_epoch_end", press)
+        train_member(config(), cohort, split, seed=0, folder=folder, loggers=[Counter(lines)])
+    assert f"interrupted after epoch {epoch + 1}" in caplog.text
+    assert lines == list(range(epoch + 1)), "no epoch is begun after the one that was interrupted"
+    assert not (folder / "model.pt").exists()
+    train_member(config(), cohort, split, seed=0, folder=folder, loggers=[])
+    assert_equal_bits(folder, left_alone)
+
+
+def press_once() -> None:
+    with answering():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+
+
+def test_a_ctrl_c_that_no_batch_answers_is_answered_on_leaving() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        press_once()
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def press_twice() -> None:
@@ -212,9 +255,9 @@ def _until(seconds: float) -> Iterator[int]:
     raise AssertionError("no checkpoint in time")
 
 
-def test_kill_9_at_three_places_resumes_to_equal_bits(server: Any, cohort: Cohort, left_alone: Path, tmp_path: Path) -> None:
-    for n_checkpoints in (1, 10, 22):
-        kill_after(server, cohort, tmp_path / "m", 0, n_checkpoints)
+def test_kill_9_at_three_places_with_two_workers_or_none_resumes_to_equal_bits(server: Any, cohort: Cohort, left_alone: Path, tmp_path: Path) -> None:
+    for n_checkpoints, workers in ((1, 2), (10, 0), (22, 2)):
+        kill_after(server, cohort, tmp_path / "m", workers, n_checkpoints)
     train_member(config(), cohort, Split.of(cohort), seed=0, folder=tmp_path / "m", loggers=[])
     assert_equal_bits(tmp_path / "m", left_alone)
 

@@ -75,6 +75,9 @@ class WriteCheckpoints(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._write(trainer, _learner(pl_module))
+        if self._interrupt.asked:  # in the epoch's selection: after the last epoch no batch would answer
+            log.warning("interrupted after epoch %d; checkpoint %s", _learner(pl_module).course.epoch, self._path)
+            raise Interrupted
 
     def _write(self, trainer: pl.Trainer, learner: Learner) -> None:
         now = self._clock()

@@ -1,4 +1,4 @@
-"""Ctrl-C: the first asks training to stop at the end of the batch, the second stops at once."""
+"""Ctrl-C: the first asks training to stop at the end of the batch (of the epoch, in its selection), the second stops at once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Interrupt:
 
 @contextmanager
 def answering() -> Iterator[Interrupt]:
-    """Answers Ctrl-C in here. Whatever stops training by the keyboard leaves as KeyboardInterrupt.
+    """Answers Ctrl-C in here. Whatever stops training by the keyboard leaves as KeyboardInterrupt, a Ctrl-C too late for any batch included.
 
     In a thread other than the main one signals cannot be answered, and nothing is changed.
     """
@@ -40,6 +40,8 @@ def answering() -> Iterator[Interrupt]:
         signal.signal(signal.SIGINT, answer)
     try:
         yield interrupt
+        if interrupt.asked:
+            raise Interrupted
     except Interrupted:
         raise KeyboardInterrupt from None
     except SystemExit as e:
