@@ -28,7 +28,10 @@ def small_config(*, views: Sequence[str] = ("clinical",), tasks: Sequence[str] =
         "task": {task: _option(f"task/{task}") for task in tasks},
         "calibration": _option("calibration/logistic"),
     }
-    config |= {group: _option(f"{group}/default") for group in ("learner", "trainer")}
+    config |= {group: _option(f"{group}/default") for group in ("learner", "trainer")} | {
+        "validation": _option("validation/fixed"),
+        "tune": _option("tune/none"),
+    }
     config |= {"optimizer": _option("optimizer/adam"), "scheduler": _option("scheduler/constant"), "logger": _option("logger/csv")}
     config["trainer"]["accelerator"] = "cpu"
     # With a few hundred rows the penalties of the default priors outweigh what the rows say, and nothing would be learnt.

@@ -19,7 +19,7 @@ from equipoise.cohort.roles import Split
 from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Draws
 from equipoise.learner.course import Course
-from equipoise.learner.estimate import duration, estimate
+from equipoise.learner.estimate import Trainings, duration, estimate, trainings_of
 from equipoise.learner.loggers import Logger
 from equipoise.learner.module import Learner, make_optimizer
 from equipoise.learner.monitor import base_rate_nll, mixture_nll
@@ -28,6 +28,7 @@ from equipoise.learner.train import train_member
 from equipoise.model import Model
 from equipoise.network import Network
 from equipoise.testing.cohorts import tiny_cohort, tiny_draft
+from equipoise.tune import tuned
 from parts_for_tests import BoundedEncoder
 from small_config import small_config
 
@@ -248,16 +249,44 @@ def test_estimating_changes_nothing_and_counts_what_there_is(cohort: Cohort) -> 
         seed=0,
     )
     weights, stream = {k: v.clone() for k, v in network.state_dict().items()}, torch.get_rng_state()
-    found = estimate(config, learner, data, torch.device("cpu"))
+    found = estimate(config, learner, data, torch.device("cpu"), Trainings(folds=5, grid=3, inner_folds=3, members=4))
     assert all(torch.equal(v, weights[k]) for k, v in network.state_dict().items())
     assert torch.equal(torch.get_rng_state(), stream)
     assert all(p.grad is None for p in network.parameters())
     assert found.n_parameters == network.n_parameters()
     assert found.steps == math.ceil(split.train.size / 64)
-    assert found.upper_seconds == pytest.approx(found.epoch_seconds * 40)
+    assert found.upper_seconds == pytest.approx(found.epoch_seconds * 10 * 65)
     assert found.memory_bytes > 50 * 2**20
-    assert "for 4 members" in found.sentence()
+    assert "(65 trainings: 5 folds x (3 grid points x 3 inner folds + 4 members); 10 epochs each), comparators and predictions not included" in found.sentence()
     assert duration(90.0) == "1.5 min"
+
+
+def test_the_trainings_of_a_run_are_counted_from_its_config_its_folds_and_where_it_stands(cohort: Cohort, tmp_path: Path) -> None:
+    config = quick(members=3) | {"tune": {"folds": 2, "grid": {"optimizer.lr": [0.1, 0.2], "d_model": [4, 8, 16]}}}
+    config["validation"] |= {"folds": "given", "repeats": [0, 1]}
+    in_fold = tmp_path / "fold_0_1"
+    whole = Trainings(folds=8, grid=6, inner_folds=2, members=3)  # the cohort has 2 repeats of 4 folds
+    assert trainings_of(config, cohort, in_fold / "tune" / "03_1") == whole
+    assert whole.total == 8 * (6 * 2 + 3)
+    assert trainings_of(config, cohort, in_fold / "member_0") == Trainings(8, 0, 0, 3), "nothing was tuned there"
+    in_fold.mkdir()
+    (in_fold / "tune.json").touch()
+    assert trainings_of(config, cohort, in_fold / "member_0") == whole
+    assert trainings_of(config, cohort, tmp_path / "member_2") == Trainings(1, 0, 0, 3), "`equipoise train` has neither folds nor tuning"
+    assert trainings_of(config, cohort, tmp_path / "tune" / "00_0") == Trainings(1, 6, 2, 3)
+
+
+def test_as_many_trainings_are_done_as_were_counted(cohort: Cohort, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = small_config(learner__max_epochs=1, members=2) | {"tune": {"folds": 2, "grid": {"optimizer.lr": [0.01, 0.1]}}}
+    split = Split.of(cohort)
+    with caplog.at_level(logging.INFO, logger="equipoise"):
+        logging.getLogger("equipoise").propagate = True
+        chosen, _ = tuned(config, cohort, split, tmp_path)
+        for i in range(2):
+            train_member(chosen, cohort, split, seed=i, folder=tmp_path / f"member_{i}", loggers=[])
+    said = [r.getMessage() for r in caplog.records if "steps an epoch" in r.getMessage()]
+    assert len(said) == len(list(tmp_path.rglob("model.pt"))) == 6
+    assert all("6 trainings: 2 grid points x 2 inner folds + 2 members" in line for line in said)
 
 
 def test_after_training_a_head_is_fitted_to_all_train_rows(cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

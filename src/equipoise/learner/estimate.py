@@ -1,17 +1,22 @@
-"""What a training will cost, before it starts: one real step on a copy, timed."""
+"""What all trainings of a run will cost, before the first starts: real steps on a copy, timed, times the trainings that the config asks for."""
 
 from __future__ import annotations
 
 import copy
+import math
+import re
 import resource
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from equipoise.cohort.frozen import Cohort
+from equipoise.cohort.roles import folds_of
 from equipoise.contract.counter import stream_seed
 from equipoise.data import CohortData
 from equipoise.learner.module import Learner, make_optimizer, seed_noise
@@ -22,15 +27,73 @@ _STEPS = 3
 
 
 @dataclass(frozen=True)
+class Trainings:
+    """The trainings of a run, one after the other: in each fold one for every grid point and inner fold, then the members.
+
+    Args:
+        folds: of the cross-validation, over all repeats; 1 for a fixed split.
+        grid: combinations of tune.grid; 0 without tuning.
+        inner_folds: in which each combination is tried.
+        members: of the ensemble.
+
+    >>> Trainings(folds=5, grid=3, inner_folds=3, members=3).total
+    60
+    >>> str(Trainings(folds=5, grid=3, inner_folds=3, members=3))
+    '60 trainings: 5 folds x (3 grid points x 3 inner folds + 3 members)'
+    >>> str(Trainings(folds=1, grid=0, inner_folds=0, members=4)), str(Trainings(folds=1, grid=0, inner_folds=0, members=1))
+    ('4 trainings: 4 members', '1 training')
+    """
+
+    folds: int
+    grid: int
+    inner_folds: int
+    members: int
+
+    @property
+    def total(self) -> int:
+        return self.folds * (self.grid * self.inner_folds + self.members)
+
+    def __str__(self) -> str:
+        if self.total == 1:
+            return "1 training"
+        terms = [f"{_count(self.grid, 'grid point')} x {_count(self.inner_folds, 'inner fold')}"] if self.grid else []
+        each = " + ".join([*terms, _count(self.members, "member")])
+        return f"{self.total} trainings: {f'{self.folds} folds x ({each})' if self.folds > 1 else each}"
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'s' if n != 1 else ''}"
+
+
+def trainings_of(config: Mapping[str, Any], cohort: Cohort, folder: Path) -> Trainings:
+    """The trainings of the run that a member's folder belongs to.
+
+    The folder says which loops run: `equipoise train` has the same config, but neither folds nor tuning.
+
+    Args:
+        config: resolved.
+        cohort: whose folds are counted.
+        folder: the training's own: ``member_0``, ``fold_0_2/member_0``, ``fold_0_2/tune/03_1``.
+    """
+    tuning = folder.parent.name == "tune"
+    split = folder.parent.parent if tuning else folder.parent
+    in_folds = re.fullmatch(r"fold_\d+_\d+", split.name) is not None
+    folds = sum(len(folds_of(cohort, repeat)) for repeat in config["validation"]["repeats"]) if in_folds else 1
+    tunes = tuning or (split / "tune.json").is_file()
+    grid = math.prod(len(values) for values in config["tune"]["grid"].values()) if tunes else 0
+    return Trainings(folds, grid, int(config["tune"]["folds"]) if tunes else 0, int(config["members"]))
+
+
+@dataclass(frozen=True)
 class Estimate:
-    """Cost of a training.
+    """Cost of a run's trainings.
 
     Args:
         n_parameters: learnt numbers.
         steps: train batches of an epoch.
         epoch_seconds: training and selection of one epoch.
         max_epochs: the most epochs.
-        members: trained one after the other.
+        trainings: how many there are; each is taken to cost what this one does.
         memory_bytes: peak of this process (or of the accelerator) with the optimizer's state and the best weights.
     """
 
@@ -38,23 +101,23 @@ class Estimate:
     steps: int
     epoch_seconds: float
     max_epochs: int
-    members: int
+    trainings: Trainings
     memory_bytes: int
 
     @property
     def upper_seconds(self) -> float:
-        """If no member stops early."""
-        return self.epoch_seconds * self.max_epochs * self.members
+        """If no training stops early."""
+        return self.epoch_seconds * self.max_epochs * self.trainings.total
 
     def sentence(self) -> str:
-        times = f" for {self.members} members" if self.members > 1 else ""
         return (
             f"{self.n_parameters:,} parameters; {self.steps} steps an epoch, about {duration(self.epoch_seconds)}; "
-            f"at most {duration(self.upper_seconds)}{times} ({self.max_epochs} epochs); memory about {self.memory_bytes / 2**20:,.0f} MiB"
+            f"at most about {duration(self.upper_seconds)} for all ({self.trainings}; {self.max_epochs} epochs each), comparators and predictions not included; "
+            f"memory about {self.memory_bytes / 2**20:,.0f} MiB"
         )
 
 
-def estimate(config: Mapping[str, Any], learner: Learner, data: CohortData, device: torch.device) -> Estimate:
+def estimate(config: Mapping[str, Any], learner: Learner, data: CohortData, device: torch.device, trainings: Trainings) -> Estimate:
     """Runs steps of the first batch on a copy of the network; nothing of the learner changes.
 
     Args:
@@ -62,6 +125,7 @@ def estimate(config: Mapping[str, Any], learner: Learner, data: CohortData, devi
         learner: before training.
         data: its batches.
         device: where training will run.
+        trainings: of the whole run.
     """
     network = copy.deepcopy(learner.network).to(device).train()
     optimizer = make_optimizer(config["optimizer"], network)
@@ -88,7 +152,7 @@ def estimate(config: Mapping[str, Any], learner: Learner, data: CohortData, devi
     rows = max(batch.size, 1)
     epoch = sum(seconds[1:]) / (_STEPS - 1) * data.n_batches + select / rows * data.n_select_rows
     best_weights = 4 * n
-    return Estimate(n, data.n_batches, epoch, int(settings["max_epochs"]), int(config["members"]), _peak_bytes(device) + best_weights)
+    return Estimate(n, data.n_batches, epoch, int(settings["max_epochs"]), trainings, _peak_bytes(device) + best_weights)
 
 
 def duration(seconds: float) -> str:

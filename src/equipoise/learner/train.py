@@ -25,7 +25,7 @@ from equipoise.learner.after import finish_parts
 from equipoise.learner.callbacks import Bar, CloseEpoch, WriteCheckpoints, show_bar
 from equipoise.learner.course import Course
 from equipoise.learner.device import device_of
-from equipoise.learner.estimate import estimate
+from equipoise.learner.estimate import estimate, trainings_of
 from equipoise.learner.interrupt import answering
 from equipoise.learner.loggers import Logger, tag_of, write_lines
 from equipoise.learner.module import Learner
@@ -97,7 +97,7 @@ def train_member(config: Mapping[str, Any], cohort: Cohort, split: Split, *, see
         data.start_at(course.epoch, course.batch)
         log.info("going on in epoch %d after batch %d", course.epoch + 1, course.batch)
     else:
-        log.info("%s: %s", folder.name, estimate(config, learner, data, device).sentence())
+        log.info("%s: %s", folder.name, estimate(config, learner, data, device, trainings_of(config, cohort, folder)).sentence())
     if not course.finished:
         _fit(config, learner, data, device, folder, stamp, checkpoint, loggers)
     if course.best_weights:
