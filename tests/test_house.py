@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import re
@@ -16,6 +17,7 @@ import yaml
 from equipoise.config.check import SUPPLIED, check_config, keywords_of
 from equipoise.config.compose import LIST_GROUPS, compose_values, search_path
 from equipoise.config.help import first_comment
+from equipoise.contract.errors import UserError
 from equipoise.launch import checked
 
 TOP = Path(__file__).resolve().parent.parent
@@ -143,12 +145,54 @@ def test_experiments_hold_no_code_and_all_have_their_papers() -> None:
 
 
 def test_a_misspelt_key_is_named_wherever_it_stands() -> None:
-    from equipoise.contract.errors import UserError
-
     with search_path(None) as search:
         values = compose_values([], search).values
     with pytest.raises(UserError, match=r"learner\.max_epoch\b.*max_epochs"):
         check_config({**values, "learner": {**values["learner"], "max_epoch": 3}}, values)
+
+
+MADE = {"_target_": "equipoise.head.point.PointHead"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"calibratio": MADE}, r"Unknown config key calibratio\b.*did you mean calibration"),
+        ({"trial.calibratio": MADE}, r"Unknown config key trial\.calibratio\b"),
+        ({"seed": [1]}, r"Config key seed is \[1\].*a number"),
+        ({"seed": {"one": 1}}, r"Config key seed is \{'one': 1\}.*a number"),
+        ({"seed": MADE}, r"Config key seed is .*a number"),
+        ({"learner.max_epochs": [3]}, r"Config key learner\.max_epochs is \[3\].*a number"),
+        ({"optimizer.betas": 0.9}, r"Config key optimizer\.betas is 0\.9.*a list"),
+        ({"optimizer.betas": [0.9, "much"]}, r"Config key optimizer\.betas\[1\] is 'much'.*a number"),
+        ({"task.risk.target": ["a", "b"]}, r"Config key task\.risk\.target is .*a word"),
+        ({"modality": [MADE]}, r"Config key modality is .*a mapping"),
+        ({"trainer.progress": 1}, r"Config key trainer\.progress is 1.*true or false"),
+    ],
+    ids=lambda v: next(iter(v)) if isinstance(v, dict) else "",
+)
+def test_a_part_or_a_list_in_the_wrong_place_is_a_mistake(change: dict[str, object], said: str) -> None:
+    with search_path(None) as search:
+        values = compose_values([], search).values
+    wrong = copy.deepcopy(values)
+    for key, value in change.items():
+        *parents, last = key.split(".")
+        node = _at(wrong, parents)
+        assert isinstance(node, dict)
+        node[last] = value
+    with pytest.raises(UserError, match=said):
+        check_config(wrong, values)
+
+
+def test_further_parts_and_free_forms_may_stand_where_there_is_room_for_them() -> None:
+    with search_path(None) as search:
+        values = compose_values([], search).values
+    more = copy.deepcopy(values)
+    more["comparator"]["mine"] = {**values["comparator"]["linear"], "name": "mine"}
+    more["learner"]["evidence_dropout"] = {"ehr": 0.5}
+    more["tune"]["grid"] = {"d_model": [8, 16]}
+    more["name"] = 2026
+    check_config(more, values)
 
 
 def test_no_file_has_an_empty_name_or_grows_beyond_reading() -> None:

@@ -10,6 +10,10 @@ from equipoise.config.nearest import nearest
 from equipoise.contract.errors import UserError
 from equipoise.contract.make import check_targets
 
+# Whose options lie below their own names: further parts may stand beside the chosen ones.
+_LISTS = ("modality", "task", "comparator")
+# One number for all, or a mapping from names to numbers.
+_NUMBER_OR_MAPPING = ("learner.evidence_dropout",)
 # What `assemble` passes to a part besides its yaml's keywords.
 SUPPLIED = frozenset({"spec", "d_model", "views", "n_evidences", "d_in", "n_params", "bias"})
 
@@ -49,7 +53,7 @@ def _walk(node: Mapping[str, Any], base: Mapping[str, Any], at: str) -> None:
         return
     for key, value in node.items():
         here = f"{at}.{key}" if at else str(key)
-        if key not in base and not (isinstance(value, Mapping) and "_target_" in value):
+        if key not in base and not (at in _LISTS and isinstance(value, Mapping) and "_target_" in value):
             raise UserError(
                 f"Unknown config key {here}",
                 expected=f"one of {', '.join(map(str, base)) or 'none'}",
@@ -77,6 +81,8 @@ def _check_part(node: Mapping[str, Any], base: Mapping[str, Any], at: str) -> No
 
 def _descend(value: Any, base: Any, at: str) -> None:
     """Goes on below a key whose name is known. An empty mapping or null in the vocabulary stands for free form."""
+    if at not in _NUMBER_OR_MAPPING or not isinstance(value, Mapping):
+        _check_type(value, base, at)
     if isinstance(value, Mapping):
         if "_target_" in value:
             _walk(value, base if isinstance(base, Mapping) else {}, at)
@@ -86,10 +92,12 @@ def _descend(value: Any, base: Any, at: str) -> None:
             _parts_below(value, at)
         return
     if isinstance(value, list):
+        numbers = isinstance(base, list) and bool(base) and all(type(b) in (int, float) for b in base)
         for i, item in enumerate(value):
             if isinstance(item, Mapping):
                 _parts_below({"": item}, f"{at}[{i}]")
-    _check_type(value, base, at)
+            if numbers:
+                _check_type(item, base[0], f"{at}[{i}]")
 
 
 def _parts_below(node: Mapping[str, Any], at: str) -> None:
@@ -103,18 +111,14 @@ def _parts_below(node: Mapping[str, Any], at: str) -> None:
                 _parts_below(value, here)
 
 
+_RIGHT: dict[type, tuple[type, ...]] = {bool: (bool,), int: (int,), float: (int, float), str: (str, int, float, bool), list: (list,), dict: (dict,)}
+_NAMES = {bool: "true or false", int: "a number", float: "a number", str: "a word", list: "a list", dict: "a mapping"}
+
+
 def _check_type(value: Any, base: Any, at: str) -> None:
-    if value is None or base is None or isinstance(base, str):
-        return
-    right = {bool: (bool,), int: (int,), float: (int, float), list: (list,), dict: (dict,)}.get(type(base))
-    if right is None:
+    """A value is of its default's type; a word may be spelt as a number or a truth value."""
+    right = _RIGHT.get(type(base))
+    if value is None or right is None or base == "???":
         return
     if not isinstance(value, right) or (isinstance(value, bool) and bool not in right):
-        # An interval or a list where the vocabulary has a number is the part's own matter; a word in a number's place is a mistake.
-        if isinstance(value, list | dict):
-            return
-        raise UserError(
-            f"Config key {at} is {value!r}",
-            expected=f"{'a number' if type(base) in (int, float) else type(base).__name__} (the default is {base!r})",
-            mend=f"give {at} such a value",
-        )
+        raise UserError(f"Config key {at} is {value!r}", expected=f"{_NAMES[type(base)]} (the default is {base!r})", mend=f"give {at} such a value")
