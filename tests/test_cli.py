@@ -25,6 +25,8 @@ from equipoise.record import print_config
         (["run", "learner.max_epoch=3"], "did you mean max_epochs?"),
         (["run", "modality.clinical.encoder.hiden=3"], "did you mean hidden?"),
         (["run", "seed=one"], "Expected: a number"),
+        (["run", "seed=[1]"], "Expected: a number"),
+        (["run", "+calibratio={_target_:equipoise.calibration.none.NoCalibration}"], "did you mean calibration or"),
         (["run", "seed=1,2"], "needs -m"),
         (["run", "experiments=404_nothing/run"], "There is no option '404_nothing/run' in experiments"),
         (["run", "modality=[clinicall]"], "did you mean clinical?"),
@@ -49,6 +51,10 @@ from equipoise.record import print_config
         (["run", "-m", "seed=1,-2"], "Config key seed is out of range"),
         (["run", "run_dir="], "Config key run_dir is ''"),
         (["run", "remark='${nothing}'"], "cannot be resolved"),
+        (["doctor", "seed=1"], "`equipoise doctor` takes no seed=1"),
+        (["doctor", "-m"], "`equipoise doctor` takes no -m"),
+        (["init", "my.csv", "--cfg"], "`equipoise init` takes no --cfg"),
+        (["--outcome", "died", "run"], "belongs to `equipoise init`"),
     ],
 )
 def test_a_mistake_is_answered_in_one_paragraph_with_exit_code_two(

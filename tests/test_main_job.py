@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 
 from equipoise import fit as fit_module
 from equipoise.cli import main
@@ -282,6 +283,33 @@ def test_a_flat_table_that_cannot_be_used_is_refused_and_nothing_is_written(
     assert main(["init", "bad.csv", "--outcome", "died", "--id", "id"]) == 2
     assert said in capsys.readouterr().err
     assert (sorted((home / "experiments").glob("*")) if (home / "experiments").exists() else []) == before
+
+
+@pytest.mark.parametrize(
+    ("values", "event", "why", "positive"),
+    [
+        ((0, 1), "1", "of 0 and 1", None),
+        ((2, 1), "1", "no word for yes, so the rarer of the two", "1"),
+        (("alive", "Dead"), "Dead", "a word for yes", "Dead"),
+        ((True, False), "True", "a word for yes", "True"),
+    ],
+    ids=["0 and 1", "coded 2 and 1", "words", "true and false"],
+)
+def test_init_says_which_value_is_the_event_and_the_cohort_agrees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], values: tuple[object, object], event: str, why: str, positive: object
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_flat(tmp_path / "my.csv", died=[values[i % 3 == 0] for i in range(240)])
+    assert main(["init", "my.csv", "--outcome", "died"]) == 0
+    n = sum(str(values[i % 3 == 0]) == event for i in range(240))
+    expected = f"died = {event} ({why}), {n} of 240 rows; if it is "
+    assert f"event: {expected}" in capsys.readouterr().out
+    assert expected in (tmp_path / "experiments" / "001_my" / "README.md").read_text()
+    said = yaml.safe_load((tmp_path / "experiments" / "001_my" / "run.yaml").read_text())
+    assert said["cohort"]["labels"]["targets"]["outcome"].get("positive") == positive
+    assert main(["cohort", "experiments=001_my/run"]) == 0
+    target = open_cohort(Path(capsys.readouterr().out.strip().splitlines()[-1].removeprefix("cohort: "))).target("outcome")
+    assert int(target.table["outcome"].sum()) == n
 
 
 def test_a_damaged_cohort_is_named_and_nothing_is_trained(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,15 +43,14 @@ def parse(words: Sequence[str]) -> Words:
     """
     from equipoise.config.nearest import nearest
 
-    parsed, rest = Words(), list(words)
+    parsed, rest, only_init = Words(), list(words), ""
     while rest:
         word = rest.pop(0)
         name, _, inline = word.partition("=")
         if word in _FLAGS:
             setattr(parsed, _FLAGS[word], True)
         elif name in _VALUED and word.startswith("--"):
-            if name in _ONLY_INIT and parsed.verb not in ("", "init"):
-                raise UserError(f"Option {name} belongs to `equipoise init`", mend=f"leave it out of `equipoise {parsed.verb}`")
+            only_init = name if name in _ONLY_INIT else only_init
             if not inline and not rest:
                 raise UserError(f"Option {name} needs a value", mend="see `equipoise --help`")
             setattr(parsed, _VALUED[name], inline or rest.pop(0))
@@ -67,6 +66,8 @@ def parse(words: Sequence[str]) -> Words:
             parsed.overrides.append(word)
         else:
             raise UserError(f"Cannot read the word {word!r}", expected="KEY=VALUE or GROUP=OPTION", mend="see `equipoise --help`")
+    if only_init and parsed.verb != "init":
+        raise UserError(f"Option {only_init} belongs to `equipoise init`", mend=f"leave it out of `equipoise {parsed.verb}`" if parsed.verb else "add the verb")
     return parsed
 
 
@@ -90,6 +91,14 @@ def main(words: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _refuse_extra(words: Words) -> None:
+    """Raises UserError for words that a verb without a config would pass over in silence."""
+    given = {"-m": words.multirun, "--cfg": words.show, "--experiments": words.experiments is not None and words.verb == "init"}
+    if extra := [*words.overrides, *(name for name, there in given.items() if there)]:
+        mend = "edit the run.yaml that it writes" if words.verb == "init" and words.overrides else "leave it out"
+        raise UserError(f"`equipoise {words.verb}` takes no {extra[0]}", mend=mend)
+
+
 def _dispatch(words: Words) -> int:
     if words.version:
         from equipoise import __version__
@@ -99,6 +108,8 @@ def _dispatch(words: Words) -> int:
     if words.help or not words.verb:
         print(help_text(words.experiments))
         return 0 if words.help else 2
+    if words.verb in ("init", "doctor"):
+        _refuse_extra(words)
     if words.verb == "init":
         from equipoise.init import init
 
@@ -107,7 +118,7 @@ def _dispatch(words: Words) -> int:
     if words.verb == "doctor":
         from equipoise.doctor import doctor
 
-        return doctor()
+        return doctor(words.experiments)
     from equipoise.launch import launch
 
     return launch(words.verb, words.overrides, multirun=words.multirun, experiments=words.experiments, show=words.show)

@@ -39,9 +39,13 @@ class Finding:
     fatal: bool = False
 
 
-def doctor() -> int:
-    """Prints the findings; 0 when a run can work, 1 when something needed is missing."""
-    findings = [*_machine(), *_packages(), *_places(), _wandb()]
+def doctor(experiments: str | None) -> int:
+    """Prints the findings; 0 when a run can work, 1 when something needed is missing.
+
+    Args:
+        experiments: where experiments lie, or None for the usual places.
+    """
+    findings = [*_machine(), *_packages(), *_places(experiments), _wandb()]
     width = max(len(f.name) for f in findings)
     for finding in findings:
         print(f"{'!' if finding.fatal else ' '} {finding.name:<{width}}  {finding.text}")
@@ -85,14 +89,20 @@ def _packages() -> list[Finding]:
     return found
 
 
-def _places() -> list[Finding]:
-    configs, experiments, data = configs_dir(), experiments_dir(None), find_data()
+def _places(given: str | None) -> list[Finding]:
+    configs, experiments, data = configs_dir(), experiments_dir(given), find_data()
     sets = sorted(p.name for p in data.iterdir() if p.is_dir()) if data is not None and data.is_dir() else []
     return [
         Finding("configs", str(configs) if (configs / "run.yaml").is_file() else f"missing at {configs}", fatal=not (configs / "run.yaml").is_file()),
-        Finding("experiments", str(experiments) if experiments else "none (give --experiments DIR)"),
+        Finding("experiments", _experiments(experiments)),
         Finding("data", f"{data}: {', '.join(sets)}" if sets else "none found (set paths.data or EQUIPOISE_DATA); cohort=synthetic needs none"),
     ]
+
+
+def _experiments(folder: Path | None) -> str:
+    if folder is None:
+        return "none (give --experiments DIR)"
+    return str(folder) if folder.is_dir() else f"missing at {folder}"
 
 
 def _wandb() -> Finding:

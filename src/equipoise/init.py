@@ -84,8 +84,8 @@ def _cohort(path: Path, seen: Look) -> dict[str, Any]:
     columns = [*seen.numbers, *seen.categories]
     clinical = {"_target_": "equipoise.cohort.table.Table", "path": str(path), "id": seen.id_column, "columns": columns, "categories": list(seen.categories)}
     target: dict[str, Any] = {"kind": _KINDS[seen.task], "column": seen.outcome}
-    if seen.task == "risk" and (positive := _positive(seen)) is not None:
-        target["positive"] = positive
+    if seen.task == "risk" and not _holds_0_and_1(seen):
+        target["positive"] = _event(seen)[0]
     return {
         "evidence": {"clinical": clinical},
         "labels": {"_target_": "equipoise.cohort.labels.TableLabels", "path": str(path), "id": seen.id_column, "targets": {"outcome": target}},
@@ -93,13 +93,28 @@ def _cohort(path: Path, seen: Look) -> dict[str, Any]:
     }
 
 
-def _positive(seen: Look) -> str | None:
-    """Which of two values is the event: 1 or a word for yes, else the rarer; None where the column holds 0 and 1."""
+def _holds_0_and_1(seen: Look) -> bool:
+    """Such a column needs no word for its event."""
+    return set(seen.counts) <= {"0", "1", "0.0", "1.0"}
+
+
+def _event(seen: Look) -> tuple[str, str]:
+    """Which of a risk's two values is the event, and why: 1 of 0 and 1, a word for yes, else the rarer."""
     values = list(seen.counts)
-    if set(values) <= {"0", "1", "0.0", "1.0"}:
-        return None
+    if _holds_0_and_1(seen):
+        return next(v for v in values if float(v) == 1), "of 0 and 1"
     yes = [v for v in values if v.lower() in ("yes", "true", "y", "t", "positive", "dead", "died", "case")]
-    return yes[0] if yes else min(seen.counts, key=lambda v: (seen.counts[v], v))
+    if yes:
+        return yes[0], "a word for yes"
+    return min(seen.counts, key=lambda v: (seen.counts[v], v)), "no word for yes, so the rarer of the two"
+
+
+def _event_sentence(seen: Look) -> str:
+    """What the user must agree with: a risk of the wrong value is a right answer to another question."""
+    event, why = _event(seen)
+    other = next(v for v in seen.counts if v != event)
+    mend = f"if it is {other}, set cohort.labels.targets.outcome.positive in run.yaml"
+    return f"event: {seen.outcome} = {event} ({why}), {seen.counts[event]} of {seen.n_rows} rows; {mend}"
 
 
 def _run_yaml(name: str, path: Path, seen: Look) -> str:
@@ -135,11 +150,11 @@ def _readme(name: str, path: Path, seen: Look) -> str:
     counts = ", ".join(f"{k}: {v}" for k, v in seen.counts.items()) or "a quantity"
     left = "\n".join(f"- {k}: {v}" for k, v in seen.left_out.items()) or "- nothing"
     remarks = "\n".join(f"- {r}" for r in seen.remarks) or "- nothing"
+    event = f"\n\nWhich value is the event: {_event_sentence(seen).removeprefix('event: ')}.\n" if seen.task == "risk" else "\n"
     columns = f"{len(seen.numbers)} numbers and {len(seen.categories)} categories of `{path.name}`"
     return f"""# {name}
 Question: how well do {columns} predict `{seen.outcome}` ({counts}) in {seen.n_rows} rows,
-and does a neural net beat penalised regression and boosted trees?
-
+and does a neural net beat penalised regression and boosted trees?{event}
 Prior expectation: on one flat table, no demonstrated gain over boosted trees.
 
 Run: `equipoise run experiments={name}/run`; new people: `equipoise predict experiments={name}/predict model=RUN new=FILE`.
@@ -159,6 +174,8 @@ def _say(seen: Look, name: str, top: Path) -> None:
         f"{seen.n_rows} rows; outcome {seen.outcome!r} is {_KINDS[seen.task]}"
         + (f" ({', '.join(f'{k}: {v}' for k, v in seen.counts.items())})" if seen.counts else "")
     )
+    if seen.task == "risk":
+        print(_event_sentence(seen))
     people = "lines" if seen.id_column is None else f"named by {seen.id_column}"
     print(f"inputs: {len(seen.numbers)} numbers, {len(seen.categories)} categories; people are {people}")
     for column, why in seen.left_out.items():
