@@ -134,11 +134,12 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_next_run_goes_on_from_inside_the_epo
             os.kill(os.getpid(), signal.SIGINT)
         step(learner, batch, batch_idx)
 
-    with monkeypatch.context() as patch, caplog.at_level("INFO", logger="equipoise"), pytest.raises(KeyboardInterrupt):
-        patch.setattr(Learner, "training_step", press)
+    monkeypatch.setattr(Learner, "training_step", press)
+    with caplog.at_level("INFO", logger="equipoise"), pytest.raises(KeyboardInterrupt):
         train_member(rare, cohort, split, seed=0, folder=folder, loggers=[])
     assert signal.getsignal(signal.SIGINT) is before
     assert "interrupted in epoch 4 after batch 3;" in caplog.text
+    monkeypatch.undo()
     assert "last.ckpt" in caplog.text
     train_member(config(), cohort, split, seed=0, folder=folder, loggers=[])
     assert_equal_bits(folder, left_alone)
@@ -156,12 +157,13 @@ def test_ctrl_c_in_an_epochs_selection_stops_after_it_even_in_the_last_one(
             os.kill(os.getpid(), signal.SIGINT)
         selected(learner)
 
-    with monkeypatch.context() as patch, caplog.at_level("INFO", logger="equipoise"), pytest.raises(KeyboardInterrupt):
-        patch.setattr(Learner, "on_validation_epoch_end", press)
+    monkeypatch.setattr(Learner, "on_validation_epoch_end", press)
+    with caplog.at_level("INFO", logger="equipoise"), pytest.raises(KeyboardInterrupt):
         train_member(config(), cohort, split, seed=0, folder=folder, loggers=[Counter(lines)])
     assert f"interrupted after epoch {epoch + 1}" in caplog.text
     assert lines == list(range(epoch + 1)), "no epoch is begun after the one that was interrupted"
     assert not (folder / "model.pt").exists()
+    monkeypatch.undo()
     train_member(config(), cohort, split, seed=0, folder=folder, loggers=[])
     assert_equal_bits(folder, left_alone)
 

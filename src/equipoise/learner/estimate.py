@@ -112,8 +112,8 @@ class Estimate:
     def sentence(self) -> str:
         return (
             f"{self.n_parameters:,} parameters; {self.steps} steps an epoch, about {duration(self.epoch_seconds)}; "
-            f"at most about {duration(self.upper_seconds)} for all ({self.trainings}; {self.max_epochs} epochs each), comparators and predictions not included; "
-            f"memory about {self.memory_bytes / 2**20:,.0f} MiB"
+            f"at most about {duration(self.upper_seconds)} for all ({self.trainings}; {self.max_epochs} epochs each), "
+            f"comparators and predictions not included; memory about {self.memory_bytes / 2**20:,.0f} MiB"
         )
 
 
