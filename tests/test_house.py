@@ -10,15 +10,26 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import yaml
 
+from equipoise.assemble import assemble, fit_views
+from equipoise.batches import Batches, at_rows, evidences_of, open_views
+from equipoise.cohort.frozen import Cohort
 from equipoise.config.check import SUPPLIED, check_config, keywords_of
 from equipoise.config.compose import LIST_GROUPS, compose_values, search_path
 from equipoise.config.help import first_comment
 from equipoise.contract.errors import UserError
+from equipoise.contract.make import make
 from equipoise.launch import checked
+from equipoise.learner.device import device_of
+from equipoise.learner.loggers import Logger
+from equipoise.testing.cohorts import tiny_cohort
+from equipoise.trial.protocol import protocol_of
 
 TOP = Path(__file__).resolve().parent.parent
 SRC = TOP / "src" / "equipoise"
@@ -33,6 +44,16 @@ BASES = {
     "comparator": "Comparator",
 }
 ROOMS = tuple(BASES)
+
+
+def option_id(option: Path) -> str:
+    return f"{option.parent.name}={option.stem}"
+
+
+def base_of(room: str) -> type:
+    return getattr(importlib.import_module(f"equipoise.{room}"), BASES[room])
+
+
 OPTIONS = sorted(p for p in CONFIGS.glob("*/*.yaml"))
 EXPERIMENTS = sorted((TOP / "experiments").glob("*/*.yaml"))
 
@@ -89,17 +110,21 @@ def test_every_option_says_in_one_line_what_it_is(option: Path) -> None:
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_configs_and_modules_of_a_room_mirror_each_other(room: str) -> None:
-    named = set()
+    named, files = set(), set()
     for option in sorted((CONFIGS / room).glob("*.yaml")):
-        node = yaml.safe_load(option.read_text()) or {}
-        if "_target_" in node:
-            named.add(node["_target_"])
+        target = (yaml.safe_load(option.read_text()) or {})["_target_"]
+        named.add(target)
+        files.add(option.stem)
+        module = target.removeprefix(f"equipoise.{room}.").split(".")[0]
+        # linear_clinical.yaml is a second option of linear.py, and says so by its name.
+        assert option.stem == module or option.stem.startswith(f"{module}_"), f"configs/{room}/{option.name} configures {module}.py"
     for module in sorted((SRC / room).glob("*.py")):
         made = importlib.import_module(f"equipoise.{room}.{module.stem}")
-        base = getattr(importlib.import_module(f"equipoise.{room}"), BASES[room])
+        base = base_of(room)
         for name, found in inspect.getmembers(made, inspect.isclass):
             if issubclass(found, base) and not inspect.isabstract(found) and found.__module__ == made.__name__ and not name.startswith("_"):
                 assert f"{made.__name__}.{name}" in named, f"{name} in {module.name} has no yaml in configs/{room}"
+                assert module.stem in files, f"{module.name} has no configs/{room}/{module.stem}.yaml of its name"
 
 
 @pytest.mark.parametrize("option", [p for p in OPTIONS if p.parent.name in ROOMS], ids=lambda p: f"{p.parent.name}={p.stem}")
@@ -116,6 +141,80 @@ def test_every_keyword_of_a_part_stands_in_its_yaml(option: Path) -> None:
     signature = inspect.signature(getattr(importlib.import_module(module), name))
     defaults = [p.name for p in signature.parameters.values() if p.default is not p.empty]
     assert not defaults, f"defaults of {name} stand in two places: {defaults}"
+
+
+# Values for the keys that an option leaves to the user; parts are named by their classes and made, no file is read.
+GIVEN = {
+    "cohort=files": [
+        "cohort.evidence={clinical: {_target_: equipoise.cohort.plink.Plink, path: x, id: iid}}",
+        "cohort.labels={_target_: equipoise.cohort.labels.Unlabelled, path: x.csv, id: id}",
+    ],
+}
+
+
+def composed(option: Path) -> dict[str, Any]:
+    given = GIVEN.get(f"{option.parent.name}={option.stem}") or must_be_given(option)
+    with search_path(None) as search:
+        return checked([*words_for(option), *given], search).values
+
+
+@pytest.mark.parametrize("option", [p for p in OPTIONS if p.parent.name in ("modality", "task", "calibration", "comparator")], ids=option_id)
+def test_every_option_makes_its_part(option: Path) -> None:
+    group = option.parent.name
+    node = composed(option)[group]
+    node = {k: v for k, v in (node[option.stem] if group in LIST_GROUPS else node).items() if k != "encoder"}
+    assert isinstance(make(node), base_of(group))
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    return tiny_cohort(tmp_path_factory.mktemp("house") / "cohort")
+
+
+@pytest.mark.parametrize("option", [p for p in OPTIONS if p.parent.name in ("encoder", "fusion", "head")], ids=option_id)
+def test_every_option_is_made_into_a_network_that_gives_draws(option: Path, cohort: Cohort) -> None:
+    config, rows = composed(option), cohort.rows_in("train")
+    views = fit_views(config, cohort, rows)
+    network = assemble(config, views, {"risk": at_rows(cohort.target("outcome"), rows)}, seed=0)
+    parts = {"encoder": network.encoders.values(), "fusion": [network.fusion], "head": [network.head]}[option.parent.name]
+    target = yaml.safe_load(option.read_text())["_target_"]
+    assert [f"{type(p).__module__}.{type(p).__qualname__}" for p in parts] == [target] * len(parts)
+    batches = Batches(open_views(views, cohort), {k: v.evidence for k, v in views.items()}, evidences_of(views), targets={})
+    draws = network(batches(np.arange(5)), n_draws=2, seed=0)["risk"].value
+    assert draws.shape[1:] == (5, 1)
+    assert draws.isfinite().all()
+
+
+@pytest.mark.parametrize("option", [p for p in OPTIONS if p.parent.name == "cohort"], ids=option_id)
+def test_every_cohort_is_made_from_its_option(option: Path) -> None:
+    from equipoise.cohort.source import Source
+
+    assert isinstance(make(composed(option)["cohort"]), Source)
+
+
+@pytest.mark.parametrize("option", [p for p in OPTIONS if p.parent.name in ("optimizer", "scheduler", "logger", "trial", "trainer")], ids=option_id)
+def test_every_option_of_the_learner_and_the_trial_is_taken_by_what_reads_it(option: Path) -> None:
+    group, values = option.parent.name, composed(option)
+    node = values[group]
+    match group:
+        case "optimizer":
+            weight = torch.nn.Parameter(torch.ones(3))
+            optimizer = make(node, params=[weight])
+            (weight**2).sum().backward()
+            optimizer.step()
+            assert (weight < 1).all()
+        case "scheduler":
+            assert 0 <= make(node)(1.0, 10) <= 1
+        case "logger":
+            assert isinstance(make(node), Logger)
+        case "trial":
+            assert protocol_of(node).name == node["name"]
+        case "trainer" if node["accelerator"] == "gpu" and not torch.cuda.is_available():
+            with pytest.raises(UserError, match="torch sees none"):
+                device_of(node)
+        case "trainer":
+            assert device_of(node).type in ("cpu", "cuda")
+            assert set(node) == set(yaml.safe_load((CONFIGS / "trainer" / "default.yaml").read_text()))
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda p: f"{p.parent.name}/{p.stem}")
