@@ -75,16 +75,16 @@ def test_the_table_has_the_contracts_columns_and_a_unique_key(cohort: Cohort, pa
 
 def test_predictions_depend_neither_on_the_order_of_rows_nor_on_the_batch(cohort: Cohort, paths: list[Path]) -> None:
     rows = all_rows(cohort)
-    whole = predict_rows(paths, cohort, rows, draws=8).table.sort(KEY)
+    whole = predict_rows(paths, cohort, rows, draws=20).table.sort(KEY)
     shuffled = np.random.default_rng(0).permutation(rows)
-    others = predict_rows(paths, cohort, shuffled, draws=8, batch_rows=7).table.sort(KEY)
+    others = predict_rows(paths, cohort, shuffled, draws=20, batch_rows=7).table.sort(KEY)
     assert whole.select(KEY).equals(others.select(KEY), null_equal=True)
     for name in NUMBERS:
         a, b = whole[name], others[name]
         assert a.is_null().equals(b.is_null())
         scale = max(float(a.abs().max()), 1.0)
         assert float((a - b).abs().max()) < 2e-6 * scale, name
-    some = predict_rows(paths, cohort, rows[5:9], draws=8).table.sort(KEY)
+    some = predict_rows(paths, cohort, rows[5:9], draws=20).table.sort(KEY)
     same = whole.join(some, on=KEY, how="semi", nulls_equal=True)
     assert np.allclose(same["risk"].to_numpy(), some["risk"].to_numpy(), atol=1e-6, equal_nan=True)
 
@@ -102,7 +102,8 @@ def test_members_are_joined_with_equal_shares(cohort: Cohort, paths: list[Path])
     assert made.manifest["draws"] == 8
     assert made.manifest["members"] == 2
     assert made.manifest["model_hashes"] == [Model.load(p).hash() for p in paths]
-    assert made.manifest["interval"]["kind"] == "credible_mean"
+    assert made.manifest["interval"]["kind"] is None, "eight draws show no interval of 90 %"
+    assert predict_rows(paths, cohort, rows, draws=20).manifest["interval"]["kind"] == "credible_mean"
     answers, nothing = Ensemble.of(paths)._answers(cohort, rows, 8, 0, frozenset(), "cpu", 256)
     each = answers["risk"].mean
     assert each.shape == (8, rows.size, 1)
@@ -169,20 +170,32 @@ def test_two_point_members_disagree_and_count_alike(cohort: Cohort, point: Path,
     assert np.allclose(both[~nothing], each.mean(0)[~nothing])
 
 
+def test_four_point_members_differ_but_show_no_interval(cohort: Cohort, point: Path, tmp_path: Path) -> None:
+    """The range of four draws is no interval of 90 %: bounds are not estimated, the members' spread is, and the manifest says why."""
+    config = small_config(views=VIEWS, tasks=("risk", "regression"), head="point", learner__max_epochs=1)
+    others = [train_member(config, cohort, Split.of(cohort), seed=s, folder=tmp_path / f"m{s}", loggers=[]) for s in (1, 2, 3)]
+    made = predict_rows([point, *others], cohort, np.arange(2, 40), draws=64)
+    own = made.table.filter((pl.col("task") == "risk") & pl.col("abstain_reason").is_null())
+    assert own["lo"].null_count() == own["hi"].null_count() == own.height
+    assert (own["epistemic"] > 0).all()
+    assert made.manifest["interval"]["kind"] is None
+    assert made.manifest["interval"]["note"] == "4 draws of the risk; an interval of 90% needs at least 19"
+
+
 CALIBRATION = {"_target_": "equipoise.calibration.logistic.LogisticCalibration", "min_events": 2, "prior_scale": 2.5}
 
 
 def test_recalibration_is_kept_with_the_ensemble_and_applies_to_the_joint_risk(cohort: Cohort, paths: list[Path], tmp_path: Path) -> None:
     ensemble = Ensemble.of(paths)
     rows = all_rows(cohort)
-    raw = ensemble.predict(cohort, rows, draws=8)
+    raw = ensemble.predict(cohort, rows, draws=20)
     assert raw.manifest["calibration"] == {}
     ensemble.calibrate(cohort, np.union1d(cohort.rows_in("calibrate"), cohort.rows_in("select")), CALIBRATION, draws=8)
     ensemble.save(tmp_path / "ensemble.pt")
-    made = Ensemble.load(tmp_path / "ensemble.pt").predict(cohort, rows, draws=8)
+    made = Ensemble.load(tmp_path / "ensemble.pt").predict(cohort, rows, draws=20)
     assert made.manifest["calibration"]["risk"].startswith("LogisticCalibration")
     assert np.allclose(wide(made.table, "risk", "risk_raw"), wide(raw.table, "risk"), equal_nan=True)
-    assert made.table.equals(ensemble.predict(cohort, rows, draws=8).table, null_equal=True)
+    assert made.table.equals(ensemble.predict(cohort, rows, draws=20).table, null_equal=True)
     before, after = wide(raw.table, "risk")[:, 0], wide(made.table, "risk")[:, 0]
     seen = np.isfinite(before)
     assert not np.allclose(before[seen], after[seen])

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import entropy, norm
 
 from equipoise.contract.counter import numpy_stream
-from equipoise.uncertainty import credible_interval, decompose, predictive_interval
+from equipoise.uncertainty import credible_interval, decompose, fewest_draws, predictive_interval
 
 SHAPES = st.tuples(st.integers(2, 6), st.integers(1, 4), st.integers(1, 3))
 
@@ -87,7 +87,7 @@ def test_one_draw_is_not_estimated_and_never_zero() -> None:
 
 
 def test_rows_that_are_nan_stay_nan_and_leave_the_others_alone() -> None:
-    p = numpy_stream("test", 3).uniform(size=(6, 4, 2))
+    p = numpy_stream("test", 3).uniform(size=(20, 4, 2))
     p[:, 1] = math.nan
     for form in ("entropy", "variance"):
         d = decompose(p, p * (1 - p), [form] * 2, exclusive=False)
@@ -95,6 +95,7 @@ def test_rows_that_are_nan_stay_nan_and_leave_the_others_alone() -> None:
             assert np.isnan(part[1]).all()
             assert np.isfinite(part[[0, 2, 3]]).all()
     assert np.isnan(credible_interval(p, 0.9).lo[1]).all()
+    assert np.isfinite(credible_interval(p, 0.9).lo[[0, 2, 3]]).all()
     interval = predictive_interval(p, np.ones_like(p), 0.9)
     assert np.isnan(interval.lo[1]).all()
     assert np.isfinite(interval.hi[[0, 2, 3]]).all()
@@ -117,6 +118,19 @@ def test_the_credible_interval_holds_its_level_over_many_draws() -> None:
     inside = ((p >= interval.lo) & (p <= interval.hi)).mean(0)
     assert np.allclose(inside, 0.8, atol=0.001)
     assert np.allclose((p < interval.lo).mean(0), 0.1, atol=0.001)
+
+
+@pytest.mark.parametrize(("level", "fewest"), [(0.9, 19), (0.8, 9), (0.95, 39)])
+def test_no_interval_is_drawn_from_too_few_draws_and_one_from_enough_holds_about_its_level(level: float, fewest: int) -> None:
+    """One more member falls inside the interval of S others as often as the level says, once there are enough; the range of four holds 60 %."""
+    assert fewest_draws(level) == fewest
+    draws = numpy_stream("test", 5).standard_normal((fewest + 1, 4000, 1))
+    assert np.isnan(credible_interval(draws[: fewest - 1], level).lo).all()
+    interval = credible_interval(draws[:fewest], level)
+    inside = (interval.lo <= draws[-1]) & (draws[-1] <= interval.hi)
+    assert level - 0.06 < inside.mean() < level + 0.02
+    four = draws[:4]
+    assert ((four.min(0) <= draws[-1]) & (draws[-1] <= four.max(0))).mean() == pytest.approx(0.6, abs=0.03)
 
 
 @given(st.integers(0, 10_000), st.integers(1, 8), st.floats(0.5, 0.99))

@@ -25,7 +25,7 @@ from equipoise.model import Model, digest, load_plain, plain, save_plain
 from equipoise.network import ABSTAIN_NOTHING_PRESENT
 from equipoise.predict_table import abstaining, outcomes, prediction_table
 from equipoise.task import Answer
-from equipoise.uncertainty import credible_interval, decompose
+from equipoise.uncertainty import credible_interval, decompose, fewest_draws
 from equipoise.whole_file import write_whole
 
 ENSEMBLE_KIND = "equipoise.ensemble"
@@ -42,7 +42,7 @@ class Predictions:
 
     Args:
         table: columns of `contract.tables.PREDICTIONS` and ``present_<evidence>``.
-        manifest: what the interval is and its level, members, draws, model and cohort hashes, reader notes, counts; aggregates only.
+        manifest: what the interval is and its level (kind None: not estimated, with a note), members, draws, model and cohort hashes, reader notes, counts; aggregates only.
     """
 
     table: pl.DataFrame
@@ -153,7 +153,7 @@ class Ensemble:
             tables.append(prediction_table(question, cohort, rows, model=MODEL, abstain_reason=reason, **place, **columns))
         n_draws = blocks[0].n_draws
         manifest = {
-            "interval": {"kind": "credible_mean" if n_draws > 1 else None, "level": level, "of": INTERVAL_OF},
+            "interval": _interval(n_draws, level),
             "members": len(self.models),
             "draws": n_draws,
             "model_hashes": list(self.hashes),
@@ -296,6 +296,15 @@ def _columns(question: Question, own: Answered, calibration: Calibration | None,
     columns = {"risk_raw": risk_raw, "risk": risk, "lo": interval.lo, "hi": interval.hi}
     columns |= {k: factor * getattr(parts, k) for k in ("aleatoric", "epistemic", "total")}
     return columns if own.propensity is None else {**columns, "propensity": own.propensity}
+
+
+def _interval(n_draws: int, level: float) -> dict[str, Any]:
+    """What ``lo`` and ``hi`` are; kind None, with the reason, where so few draws show no interval."""
+    fewest = fewest_draws(level)
+    if n_draws >= fewest:
+        return {"kind": "credible_mean", "level": level, "of": INTERVAL_OF}
+    draws = "1 draw" if n_draws == 1 else f"{n_draws} draws"
+    return {"kind": None, "level": level, "of": INTERVAL_OF, "note": f"{draws} of the risk; an interval of {level:.0%} needs at least {fewest}"}
 
 
 def _in_blocks(rows: np.ndarray) -> list[np.ndarray]:

@@ -5,6 +5,7 @@ Written once for all heads and tasks: S draws, B rows, L labels. What one draw c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -81,21 +82,36 @@ def decompose(mean: np.ndarray, variance: np.ndarray, form: Sequence[str], exclu
 def credible_interval(mean: np.ndarray, level: float) -> Interval:
     """Equal-tailed quantiles over draws of a probability or mean: an interval of the risk given the model class, never of the outcome.
 
+    The range of S draws holds another draw with probability (S - 1)/(S + 1), so fewer than 2/(1 - level) - 1 draws (19 at 0.9) cannot show an
+    interval of that level, whatever quantile is read: four members of a point head, called 90 %, would hold 60 %.
+
     Args:
         mean: f64 (S, B, L).
         level: in (0, 1), e.g. 0.95.
 
     Returns:
-        Bounds (B, L); NaN with one draw, because its spread is not zero but unknown.
+        Bounds (B, L); NaN with fewer than `fewest_draws`.
 
     Source: Hyndman and Fan (1996), definition 8 (median-unbiased whatever the distribution).
     """
     mean = np.asarray(mean, dtype=np.float64)
     _check_level(level)
-    if mean.shape[0] == 1:
+    if mean.shape[0] < fewest_draws(level):
         return Interval(np.full(mean.shape[1:], np.nan), np.full(mean.shape[1:], np.nan))
     lo, hi = np.quantile(mean, [(1 - level) / 2, (1 + level) / 2], axis=0, method="median_unbiased")
     return Interval(lo, hi)
+
+
+def fewest_draws(level: float) -> int:
+    """The fewest draws whose range holds another one with probability ``level``: S >= 2/(1 - level) - 1.
+
+    Source: Wilks (1941), tolerance limits from order statistics.
+
+    >>> fewest_draws(0.9), fewest_draws(0.95), fewest_draws(0.5)
+    (19, 39, 3)
+    """
+    _check_level(level)
+    return max(math.ceil(2 / (1 - level) - 1 - 1e-9), 2)
 
 
 def predictive_interval(mean: np.ndarray, variance: np.ndarray, level: float) -> Interval:

@@ -255,3 +255,10 @@ def test_intervals_of_predictions_are_summarised_with_what_they_are() -> None:
     assert 0.92 < found["coverage"] < 0.98
     assert judged(t, kind="continuous", interval={"kind": "credible_mean", "level": 0.9})["uncertainty"].get("coverage") is None
     assert judged(continuous(equipoise=0.3, linear=1.0), kind="continuous")["uncertainty"]["estimated"] is False
+
+
+def test_a_spread_without_an_interval_is_estimated_and_says_why_there_is_none() -> None:
+    t = continuous(equipoise=0.3, linear=2.0).with_columns(pl.lit(0.1).alias("epistemic"))
+    note = "4 draws of the risk; an interval of 90% needs at least 19"
+    found = judged(t, kind="continuous", interval={"kind": None, "level": 0.9, "of": "the risk", "note": note})["uncertainty"]
+    assert (found["interval"], found["median_width"], found["estimated"], found["note"]) == ("not estimated", None, True, note)

@@ -11,12 +11,16 @@ from equipoise.report.finding import Finding, triple
 from equipoise.report.forest import Line, Panel, forest
 from equipoise.report.markup import Html, esc, facts, join, paragraph, section, tag
 from equipoise.report.reading import mapping
-from equipoise.report.text import align, bounds, estimate, finite, number, percent_plain, sure, value_html
+from equipoise.report.text import align, bounds, estimate, finite, number, percent_plain, sentence, sure, value_html
 from equipoise.report.vocabulary import humane, scenario_label
 
 COVERS = (
     "An interval of a prediction covers what is not known about the mean outcome of people with the same evidence, given the encoder and the model class. "
     "It is never an interval of the outcome of one person."
+)
+
+NO_INTERVAL = (
+    "How far the draws or members differ was estimated (the epistemic part below), but there are too few of them for an interval of any single prediction."
 )
 
 LACKS = "The uncertainty of the predictions was not estimated, which is not the same as zero. (A point head with one member, for example, gives none.)"
@@ -30,9 +34,9 @@ def certainty(finding: Finding) -> Html:
     """Section: what the intervals of the predictions are, how wide, and how the uncertainty divides."""
     table = mapping(finding.results, "uncertainty")
     estimated = bool(table) and table.get("estimated") is not False
-    lead = COVERS if estimated else LACKS
+    lead = LACKS if not estimated else COVERS if finite(table.get("median_width")) is not None else NO_INTERVAL
     if table.get("note"):
-        lead += f" {table['note']}"
+        lead += f" {sentence(table['note'])}"
     squared = "nats" if finding.kind not in ("continuous", "treatment_effect") else f"{finding.unit}\N{SUPERSCRIPT TWO}" if finding.unit else "squared units"
     names = {
         "interval": "The interval is",

@@ -84,6 +84,8 @@ def _sites(finding: Finding) -> float | None:
 def _of_evidence(finding: Finding) -> Iterator[str]:
     if dig(finding.results, "uncertainty", "estimated") is False or not mapping(finding.results, "uncertainty"):
         yield "the uncertainty of the predictions was not estimated"
+    elif dig(finding.results, "uncertainty", "median_width") is None:
+        yield "no interval of a prediction was estimated"
     scenarios = mapping(finding.results, "scenarios")
     if any(str(s).startswith("masked:") for s in scenarios) and not any(str(s).startswith("refit:") for s in scenarios):
         yield "evidences were hidden from one fitted model; whether an evidence adds anything to a model fitted without it needs models refitted on each set"
