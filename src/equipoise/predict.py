@@ -42,7 +42,8 @@ class Predictions:
 
     Args:
         table: columns of `contract.tables.PREDICTIONS` and ``present_<evidence>``.
-        manifest: what the interval is and its level (kind None: not estimated, with a note), members, draws, model and cohort hashes, reader notes, counts; aggregates only.
+        manifest: what the interval is and its level (kind None: not estimated, with a note), members, draws, model and cohort hashes, reader notes,
+            counts; aggregates only.
     """
 
     table: pl.DataFrame

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from equipoise.stats.aipw import average_effect, doubly_robust_scores, effect_slope, top_minus_bottom
-from equipoise.stats.bootstrap import ClusterBootstrap, percentile_interval
+from equipoise.stats.bootstrap import ClusterBootstrap, ball_interval, percentile_interval
 from equipoise.stats.resampled_t import nadeau_bengio
 
 
@@ -55,6 +55,29 @@ def test_too_few_clusters_or_too_many_failed_resamples_give_no_interval() -> Non
     assert np.isnan(percentile_interval(0.0, draws, 0.95, 4).lo)
     assert np.isnan(percentile_interval(0.0, np.where(np.arange(1000) < 200, np.nan, draws), 0.95, 50).lo)
     assert np.isnan(percentile_interval(float("nan"), draws, 0.95, 50).lo)
+
+
+def test_percentiles_that_leave_out_their_own_estimate_are_no_interval() -> None:
+    draws = np.random.default_rng(0).normal(5.0, 1.0, 1000)
+    found = percentile_interval(1.0, draws, 0.95, 500)
+    assert np.isnan([found.lo, found.hi, found.se, found.p]).all()
+    assert "no interval" in found.method
+    same = percentile_interval(0.1 + 0.2, np.full(1000, 0.3), 0.95, 500)  # equal but for rounding
+    assert same.lo <= same.value <= same.hi
+
+
+def test_the_ball_holds_the_estimate_reaches_the_floor_and_its_p_agrees_with_it() -> None:
+    distances = np.abs(np.random.default_rng(1).normal(0.03, 0.01, 400))
+    found = ball_interval(0.02, distances, 0.95, 1000, floor=0.0)
+    assert found.lo == 0.0
+    assert found.hi == pytest.approx(0.02 + np.quantile(distances, 0.95), rel=0.02)
+    for value in (0.03, -0.03, 0.045, 0.09, -0.09):
+        found = ball_interval(value, distances, 0.95, 1000)
+        assert (found.p < 0.05) == (found.lo > 0 or found.hi < 0)
+    wide = ball_interval(0.02, distances, 0.95, 8)
+    assert (wide.hi - 0.02) / np.quantile(distances, 0.95) == pytest.approx(np.sqrt(8 / 7) * stats.t.ppf(0.975, 7) / stats.norm.ppf(0.975), rel=0.01)
+    assert np.isnan(ball_interval(0.02, distances[:15], 0.95, 1000).lo), "too few resamples for the tail"
+    assert np.isnan(ball_interval(0.02, distances, 0.95, 4).lo)
 
 
 def test_nadeau_bengio_is_wider_than_the_t_interval_of_the_folds() -> None:

@@ -262,3 +262,33 @@ def test_a_spread_without_an_interval_is_estimated_and_says_why_there_is_none() 
     note = "4 draws of the risk; an interval of 90% needs at least 19"
     found = judged(t, kind="continuous", interval={"kind": None, "level": 0.9, "of": "the risk", "note": note})["uncertainty"]
     assert (found["interval"], found["median_width"], found["estimated"], found["note"]) == ("not estimated", None, True, note)
+
+
+EVERYTHING = {
+    "binary": (lambda: binary(300, equipoise=0.0, linear=0.9), "binary"),
+    "binary in clusters": (lambda: binary(300, rows_a_cluster=3, equipoise=0.0, linear=0.9), "binary"),
+    "binary in folds": (lambda: in_folds(binary(300, equipoise=0.0, linear=0.9), repeats=2, folds=3, shift=0.4), "binary"),
+    "multiclass": (lambda: multiclass(equipoise=0.2, linear=0.6), "multiclass"),
+    "continuous": (lambda: continuous(equipoise=0.3, linear=1.0), "continuous"),
+    "time to event": (lambda: survival(300, equipoise=0.0, linear=1.0), "time_to_event"),
+    "treatment effect": (lambda: effects(300), "treatment_effect"),
+}
+
+
+@pytest.mark.parametrize("case", EVERYTHING)
+def test_every_interval_of_every_endpoint_holds_its_estimate(case: str) -> None:
+    """The law: lo <= value <= hi, for values and for differences; an endpoint without an interval says why."""
+    make, kind = EVERYTHING[case]
+    extra = {"binary": ["e50", "e90", "event1", "event2"], "continuous": ["mae"]}.get(kind, [])
+    found = judged(make(), kind=kind, protocol=protocol(extra_endpoints=extra, loess_bootstrap=40))
+    lines = [(n, e, e["value"]) for t in (found, found["comparators"]["linear"]) for n, e in t["endpoints"].items()]
+    lines += [(n, e, e["difference"]) for n, e in found["comparisons"]["linear"].items()]
+    with_interval = set()
+    for name, line, value in lines:
+        if line["lo"] is None:
+            assert line["hi"] is None
+            assert "difference" in line or line.get("note"), name
+        else:
+            assert line["lo"] <= value <= line["hi"], (name, line)
+            with_interval.add(name)
+    assert with_interval >= set(found["endpoints"]) - {"e50", "e90", "event2"}

@@ -103,6 +103,19 @@ def calibration_error(predicted: np.ndarray, outcome: np.ndarray, weight: np.nda
     return CalibrationError(float(weighted_mean(gap, weight)), float(weighted_quantile(gap, 0.5, weight)), float(weighted_quantile(gap, 0.9, weight)))
 
 
+def curve_distance(predicted: np.ndarray, outcome: np.ndarray, weight: np.ndarray, own: np.ndarray) -> float:
+    """Mean over the rows of |curve under these weights - the sample's own curve|: how far a resampled curve of a probability lies from it.
+
+    Args:
+        predicted: f64 (n,).
+        outcome: f64 (n,).
+        weight: f64 (n,), >= 0, of a resample.
+        own: f64 (n,), the curve under the sample's weights, read at ``predicted``.
+    """
+    x = np.asarray(predicted, dtype=np.float64)
+    return float(weighted_mean(np.abs(smooth(x, outcome, x, weight).observed - own), weight))
+
+
 def bins(predicted: np.ndarray, outcome: np.ndarray, level: float, n_groups: int = 10, *, fewest: int = 10, probability: bool = True) -> Bins:
     """Groups of equal size by predicted value, equal values together, never smaller than ``fewest`` rows.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from equipoise.stats.calibration_curve import CalibrationError, calibration_error
+from equipoise.stats.calibration_curve import CalibrationError, calibration_error, curve_distance, smooth
 from equipoise.stats.delong import roc_areas
 from equipoise.stats.estimate import Estimate
 from equipoise.stats.hosmer_lemeshow import event1, hosmer_lemeshow
@@ -17,6 +17,8 @@ from equipoise.stats.scores import SMALLEST, brier, log_score
 from equipoise.stats.weighting import ratio, weighted_mean
 from equipoise.trial.endpoint import Endpoint
 from equipoise.trial.sample import Sample
+
+_INFLATED = "no interval: noise alone makes it large, and resampling adds that noise a second time"
 
 
 def _brier(s: Sample, w: np.ndarray) -> np.ndarray:
@@ -45,6 +47,11 @@ def _error(s: Sample, w: np.ndarray, part: str) -> np.ndarray:
         return float(getattr(made, part))
 
     return _each(w, one)
+
+
+def _curve_distance(s: Sample, w: np.ndarray) -> np.ndarray:
+    own = smooth(s.p, s.y, s.p, s.weight).observed
+    return _each(w, lambda weight: curve_distance(s.p, s.y, weight, own))
 
 
 def _each(weight: np.ndarray, f: Callable[[np.ndarray], float]) -> np.ndarray:
@@ -110,13 +117,13 @@ BINARY = (
         interval=lambda s, level: slope_interval(s.p, s.y, level, s.cluster),
         note=_slope_note,
     ),
-    Endpoint("ici", "lower", lambda s, w: _error(s, w, "ici"), smoothed=True),
+    Endpoint("ici", "lower", lambda s, w: _error(s, w, "ici"), smoothed=True, floor=0.0, distance=_curve_distance),
     Endpoint("net_benefit", "higher", lambda s, w: net_benefit(s.p, s.y, s.protocol.threshold, w)),
 )
 
 BINARY_EXTRA = (
-    Endpoint("e50", "lower", lambda s, w: _error(s, w, "e50"), smoothed=True),
-    Endpoint("e90", "lower", lambda s, w: _error(s, w, "e90"), smoothed=True),
+    Endpoint("e50", "lower", lambda s, w: _error(s, w, "e50"), floor=0.0, no_interval=_INFLATED),
+    Endpoint("e90", "lower", lambda s, w: _error(s, w, "e90"), floor=0.0, no_interval=_INFLATED),
     Endpoint("event1", "higher", _event1, note=_one_class),
-    Endpoint("event2", "lower", _event2, smoothed=True, note=lambda s: "fewer than 10 rows" if s.size < 10 else ""),
+    Endpoint("event2", "lower", _event2, floor=0.0, note=lambda s: "fewer than 10 rows" if s.size < 10 else "", no_interval=_INFLATED),
 )

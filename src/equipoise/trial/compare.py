@@ -18,7 +18,7 @@ def endpoint_table(judged: Judged, arm: Arm) -> dict[str, dict[str, Any]]:
         found = judged.estimate(endpoint, arm)
         line: dict[str, Any] = {"value": number(found.value), **_bounds(found), "method": found.method, "better": endpoint.better}
         note = "no rows with an outcome and a prediction" if not sample.size else endpoint.note(sample) if endpoint.note else ""
-        note = note or ("" if math.isfinite(found.value) else "not estimable on these rows")
+        note = note or ("not estimable on these rows" if not math.isfinite(found.value) else endpoint.no_interval)
         table[endpoint.name] = line | ({"note": note} if note else {})
     return table
 

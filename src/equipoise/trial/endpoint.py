@@ -30,6 +30,9 @@ class Endpoint:
         floor: the smallest value that it can have.
         ceiling: the largest.
         note: what should be said beside it, "" nothing.
+        distance: for the size of a curve's gap: how far the curve of resampled weights f64 (..., n) lies from the sample's own, f64 (...,); its
+            interval is `bootstrap.ball_interval`.
+        no_interval: why resampling gives none, "" it does; then neither the value nor a difference has an interval.
         paired: the interval of a paired difference from theory, for one table of independent or clustered rows; else the bootstrap's.
     """
 
@@ -42,6 +45,8 @@ class Endpoint:
     floor: float = -np.inf
     ceiling: float = np.inf
     note: Callable[[Sample], str] | None = None
+    distance: Callable[[Sample, np.ndarray], np.ndarray] | None = None
+    no_interval: str = ""
     paired: Callable[[Sample, Sample, float], Estimate] | None = None
 
     @property
@@ -51,8 +56,14 @@ class Endpoint:
 
     def value(self, sample: Sample, weight: np.ndarray | None = None) -> np.ndarray:
         """The value pooled as declared, f64 (...,), for weights f64 (..., n) (None: the analysis weights). Folds without a value are left out."""
-        weight = sample.weight if weight is None else weight
-        return _mean([self.of(part, weight[..., at] if len(at) < sample.size else weight) for at, part in sample.parts(self.pooling)])
+        return self._pooled(self.of, sample, sample.weight if weight is None else weight)
+
+    def draws(self, sample: Sample, weight: np.ndarray) -> np.ndarray:
+        """What each row of resampled weights gives for the interval: the value, or the curve's distance; f64 (...,)."""
+        return self._pooled(self.distance or self.of, sample, weight)
+
+    def _pooled(self, of: Callable[[Sample, np.ndarray], np.ndarray], sample: Sample, weight: np.ndarray) -> np.ndarray:
+        return _mean([of(part, weight[..., at] if len(at) < sample.size else weight) for at, part in sample.parts(self.pooling)])
 
     def by_fold(self, sample: Sample) -> np.ndarray:
         """Values of each fold of each repeat, f64 (J,)."""
@@ -60,11 +71,16 @@ class Endpoint:
 
     def resampled(self, sample: Sample) -> bool:
         """Whether its interval comes from the bootstrap; folds of a rank metric give their own."""
-        return not (self.pooling == "within_fold" and sample.crossed)
+        return not self.no_interval and not self._by_folds(sample)
+
+    def _by_folds(self, sample: Sample) -> bool:
+        return self.pooling == "within_fold" and sample.crossed
 
     def difference_by_theory(self, a: Sample, b: Sample, level: float) -> Estimate | None:
         """The interval of the paired difference a - b that needs no resamples, or None; ``a`` and ``b`` are the same rows."""
-        if not self.resampled(a):
+        if self.no_interval:
+            return _bare(float(self.value(a) - self.value(b)))
+        if self._by_folds(a):
             return nadeau_bengio(self.by_fold(a) - self.by_fold(b), fold_ratio(a), level)
         if self.paired is None or a.weighted or a.crossed:
             return None
@@ -72,7 +88,9 @@ class Endpoint:
 
     def by_theory(self, sample: Sample, level: float) -> Estimate | None:
         """The interval that needs no resamples, or None."""
-        if not self.resampled(sample):
+        if self.no_interval:
+            return _bare(float(self.value(sample)))
+        if self._by_folds(sample):
             return nadeau_bengio(self.by_fold(sample), fold_ratio(sample), level, floor=self.floor, ceiling=self.ceiling)
         if self.interval is None or sample.weighted or sample.crossed or not np.isfinite(self.value(sample)):
             return None
@@ -86,6 +104,10 @@ def fold_ratio(sample: Sample) -> float:
         sizes = np.unique(sample.fold[sample.repeat == repeat], return_counts=True)[1].astype(np.float64)
         ratios += (sizes / np.maximum(sizes.sum() - sizes, 1)).tolist()
     return float(np.mean(ratios))
+
+
+def _bare(value: float) -> Estimate:
+    return Estimate(value, float("nan"), float("nan"), float("nan"), "no interval")
 
 
 def _mean(values: list[np.ndarray]) -> np.ndarray:

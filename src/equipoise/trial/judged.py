@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from equipoise.stats.bootstrap import ClusterBootstrap, percentile_interval
+from equipoise.stats.bootstrap import ClusterBootstrap, ball_interval, percentile_interval
 from equipoise.stats.estimate import Estimate
 from equipoise.trial.endpoint import Endpoint
 from equipoise.trial.protocol import Protocol
@@ -68,7 +68,7 @@ class Judged:
                 for endpoint in self.endpoints:
                     asked = self._asked(endpoint) - done if endpoint.resampled(sample) else 0
                     if asked > 0:
-                        collected[key][endpoint.name].append(endpoint.value(sample, weight[:asked]))
+                        collected[key][endpoint.name].append(endpoint.draws(sample, weight[:asked]))
             done += block.shape[0]
         for key, by_name in collected.items():
             self._draws[key] = {name: np.concatenate(parts) if parts else np.empty(0) for name, parts in by_name.items()}
@@ -87,6 +87,8 @@ class Judged:
         if by_theory is not None:
             return by_theory
         draws = self._draws[_key(arm, where)][endpoint.name]
+        if endpoint.distance is not None:
+            return ball_interval(float(endpoint.value(sample)), draws, self.protocol.level, sample.n_clusters, floor=endpoint.floor)
         return percentile_interval(float(endpoint.value(sample)), draws, self.protocol.level, sample.n_clusters)
 
     def difference(self, endpoint: Endpoint, a: Arm, b: Arm) -> Estimate:
@@ -99,7 +101,10 @@ class Judged:
         if by_theory is not None:
             return by_theory
         draws = [self._draws[_key(arm, where)][endpoint.name] for arm in (a, b)]
-        found = percentile_interval(float(endpoint.value(one) - endpoint.value(other)), draws[0] - draws[1], self.protocol.level, one.n_clusters)
+        difference = float(endpoint.value(one) - endpoint.value(other))
+        if endpoint.distance is not None:
+            return ball_interval(difference, draws[0] + draws[1], self.protocol.level, one.n_clusters)
+        found = percentile_interval(difference, draws[0] - draws[1], self.protocol.level, one.n_clusters)
         return Estimate(found.value, found.se, found.lo, found.hi, f"paired {found.method}", found.p)
 
     def _asked(self, endpoint: Endpoint) -> int:
