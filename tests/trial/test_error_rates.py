@@ -7,7 +7,8 @@ import pytest
 from scipy.special import expit
 from scipy.stats import norm
 
-from equipoise.stats.bootstrap import ClusterBootstrap, percentile_interval
+from equipoise.stats.bootstrap import ClusterBootstrap, ball_interval, percentile_interval
+from equipoise.stats.calibration_curve import curve_distance, smooth
 from equipoise.stats.delong import roc_areas
 from equipoise.stats.recalibration import slope_interval
 from equipoise.stats.scores import brier
@@ -95,15 +96,34 @@ def test_with_strong_clusters_the_clustered_form_covers_and_plain_delong_does_no
     assert plain / SETS < 0.75
 
 
+@pytest.mark.parametrize(("intercept", "slope"), [(0.0, 1.0), (0.15, 1.0), (0.5, 0.8)], ids=["perfect", "slightly_off", "far_off"])
+def test_the_interval_of_the_calibration_index_covers_at_least_as_often_as_it_says(intercept: float, slope: float) -> None:
+    """The true index of perfect risks is 0, which percentiles of resampled indices never reach (they cover 0 in 200 sets of the first case)."""
+    sets, n = 200, 400
+    x = np.random.default_rng(5).normal(-1.5, 1, 200_000)
+    truth = float(np.abs(expit(intercept + slope * x) - expit(x)).mean())
+    covered = 0
+    for i in range(sets):
+        rng = np.random.default_rng([9, i, int(100 * intercept)])
+        x = rng.normal(-1.5, 1, n)
+        y, p = (rng.random(n) < expit(intercept + slope * x)).astype(float), expit(x)
+        own = smooth(p, y, p).observed
+        distances = np.array([curve_distance(p, y, w, own) for block in ClusterBootstrap(np.arange(n), 100, i).blocks() for w in block])
+        found = ball_interval(float(np.abs(own - p).mean()), distances, 0.95, n, floor=0.0)
+        covered += found.lo <= truth <= found.hi
+    print(f"calibration index {truth:.3f}: {covered / sets:.3f}")
+    assert covered / sets >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / sets)
+
+
 FAST = {"endpoints": ["log_score"], "n_bootstrap": 300}
 
 
 @pytest.mark.parametrize("rows", [1, 5])
 def test_two_equally_good_models_are_called_a_gain_in_at_most_the_declared_share(rows: int) -> None:
-    """The net-benefit part of the rule is switched off (margin 1): it could only hide false gains."""
+    """The net-benefit part of the rule is switched off (a margin of ten times the prevalence): it could only hide false gains."""
     gains = 0
     for i in range(SETS):
-        words = protocol(**FAST, seed=i, net_benefit_margin=1.0)
+        words = protocol(**FAST, seed=i, net_benefit_margin_share=10.0)
         found = judged(binary(400, seed=50_000 + i, rows_a_cluster=rows, equipoise=0.8, linear=0.8), protocol=words)
         gains += found["verdict"] == "demonstrated gain"
     print(f"false gains with {rows} rows a cluster: {gains / SETS:.3f}")
@@ -114,7 +134,7 @@ def test_a_planted_gain_is_shown_as_often_as_the_printed_smallest_gain_foretells
     """The rule prints 2.80 standard errors as the gain that a power of 80 % needs: its power at the planted gain follows."""
     sets, gain, sizes = 400, 0, []
     for i in range(sets):
-        found = judged(binary(400, seed=10_000 + i, equipoise=0.8, linear=1.4), protocol=protocol(**FAST, net_benefit_margin=1.0))
+        found = judged(binary(400, seed=10_000 + i, equipoise=0.8, linear=1.4), protocol=protocol(**FAST, net_benefit_margin_share=10.0))
         gain += found["verdict"] == "demonstrated gain"
         sizes.append(found["verdict_detail"]["smallest_demonstrable_gain"]["linear"])
     y, p, q = (np.concatenate(x) for x in zip(*[_columns(20_000 + i) for i in range(40)], strict=True))

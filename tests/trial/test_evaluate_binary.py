@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from equipoise.contract.tables import REFUSED
 from equipoise.stats.calibration_curve import calibration_error
 from equipoise.stats.delong import roc_areas
 from equipoise.stats.recalibration import slope_interval
@@ -97,6 +98,30 @@ def test_a_lost_net_benefit_keeps_a_better_score_from_being_a_gain() -> None:
     assert found["comparisons"]["linear"]["log_score"]["hi"] < 0
     assert found["verdict"] == "no demonstrated gain"
     assert "net benefit may be inferior" in found["verdict_detail"]["sentence"]
+
+
+def test_the_margin_of_net_benefit_is_a_share_of_the_prevalence() -> None:
+    """At 2 % prevalence the model misses three events in ten at the threshold: 0.006 a row, under any margin of 0.01, and 30 % of all there is to gain."""
+    rng = np.random.default_rng(0)
+    y = (rng.random(20_000) < 0.02).astype(float)
+    linear = np.where(y == 1, 0.12, 0.01)
+    model = np.where(y == 1, np.where(rng.random(20_000) < 0.7, 0.9, 0.09), 0.001)
+    found = judged(table({"equipoise": model, "linear": linear}, y))
+    assert found["comparisons"]["linear"]["log_score"]["hi"] < 0
+    assert found["comparisons"]["linear"]["net_benefit"]["lo"] > -0.01
+    assert found["verdict"] == "no demonstrated gain"
+    benefit = found["verdict_detail"]["net_benefit"]
+    assert benefit["margin"] == pytest.approx(0.05 * y.mean())
+    assert benefit["margin_share"] == 0.05
+
+
+def test_a_comparator_refused_for_its_cost_leaves_no_verdict_and_one_that_does_not_apply_leaves_it() -> None:
+    t, asked = binary(600, **GAIN), ("linear", "gblup")
+    refused = judged(t, required=asked, not_run={"gblup/risk": f"{REFUSED}20000 train rows, more than max_rows"})
+    assert refused["verdict"] == "not evaluable"
+    assert "gblup was refused: 20000 train rows" in refused["verdict_detail"]["sentence"]
+    assert refused["verdict_detail"]["not_applicable"] == {}
+    assert judged(t, required=asked, not_run={"gblup/risk": "there are no genotypes"})["verdict"] == "demonstrated gain"
 
 
 def test_a_second_opening_keeps_the_label_and_says_exploratory() -> None:

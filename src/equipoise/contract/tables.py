@@ -74,6 +74,8 @@ PRESENT_PREFIX = "present_"
 
 MODEL = "equipoise"
 SCENARIO_ALL = "all"
+REFUSED = "refused: "
+"""Begins the reason why a comparator that could answer was not run, e.g. for its cost. One whose reason begins otherwise does not apply."""
 
 
 def empty_like(schema: dict[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:

@@ -187,7 +187,8 @@ def _net_benefit(found: Mapping[str, Any]) -> Html:
     parts.append(f" at a risk of {percent_plain(found['threshold'])}" if finite(found.get("threshold")) is not None else "")
     if isinstance(found.get("not_inferior"), bool):
         parts.append(f": {'not inferior' if found['not_inferior'] else 'not shown to be non-inferior'}")
-        parts.append(f" by the margin of {found['margin']:g}" if finite(found.get("margin")) is not None else "")
+        parts.append(f" by the margin of {found['margin']:.3g}" if finite(found.get("margin")) is not None else "")
+        parts.append(f" ({percent_plain(found['margin_share'])} of the prevalence)" if finite(found.get("margin_share")) is not None else "")
     return join(*parts)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from equipoise.contract.tables import MODEL, SCENARIO_ALL
+from equipoise.contract.tables import MODEL, REFUSED, SCENARIO_ALL
 from equipoise.stats.estimate import Estimate
 from equipoise.trial.certainty import certainty_of
 from equipoise.trial.compare import difference_table, endpoint_table, number, oriented
@@ -67,7 +67,7 @@ def evaluate(
         target: what the outcome is called.
         model: which model is on trial.
         not_run: comparator (or "comparator/task") -> why it does not apply here. A required comparator that does not apply is no part of the verdict,
-            and the verdict's detail says so.
+            and the verdict's detail says so; one that was refused (`contract.tables.REFUSED`) leaves none.
         interval: what the predictions' intervals are: "kind", "level", "of".
 
     Returns:
@@ -83,7 +83,7 @@ def evaluate(
     endpoints, primary = endpoints_of(kind, protocol, rows.horizons_days)
     own = (model, SCENARIO_ALL)
     head = {"schema": SCHEMA, "task": task, "kind": kind, "target": target, "unit": unit, "model": model, "role": role, "protocol": protocol.as_dict()}
-    excused = _excused(required, task, not_run or {}, rows)
+    excused, refused = _not_run(required, task, not_run or {}, rows)
     against = [c for c in required if c not in excused]
     if own not in rows.forecasts:
         return head | _nothing(f"the predictions table holds no row of model {model}", primary, against, opening)
@@ -107,24 +107,35 @@ def evaluate(
         "curves": {arm[0]: curve for arm in (own, *others) if (curve := curves_of(judged, arm, horizon_days=horizon, banded=arm == own))},
         "uncertainty": certainty_of(rows, rows.forecasts[own], interval or {}),
     }
-    obstacles = obstacles_to(judged, own, against, counts, role)
-    made |= _judgement(judged, own, primary, against, obstacles, role, opening, excused)
+    obstacles = obstacles_to(judged, own, against, counts, role, refused)
+    made |= _judgement(judged, own, primary, against, obstacles, role, opening, excused, counts.prevalence or 0.0)
     if propensity_note:
         made["verdict_detail"]["propensity"] = propensity_note
     return made
 
 
-def _excused(required: Sequence[str], task: str, not_run: Mapping[str, str], rows: Rows) -> dict[str, str]:
-    """Required comparators that do not apply to this question, and why."""
+def _not_run(required: Sequence[str], task: str, not_run: Mapping[str, str], rows: Rows) -> tuple[dict[str, str], dict[str, str]]:
+    """Required comparators that do not apply to this question, and those that could answer and were refused; with the reasons."""
     there = {arm[0] for arm in rows.forecasts}
     reasons = {c: not_run.get(f"{c}/{task}") or not_run.get(c) for c in required if c not in there}
-    return {c: reason for c, reason in reasons.items() if reason}
+    found = {c: reason for c, reason in reasons.items() if reason}
+    refused = {c: reason.removeprefix(REFUSED) for c, reason in found.items() if reason.startswith(REFUSED)}
+    return {c: reason for c, reason in found.items() if c not in refused}, refused
 
 
 def _judgement(
-    judged: Judged, own: Arm, primary: Endpoint, against: list[str], obstacles: list[str], role: str, opening: int | None, excused: dict[str, str]
+    judged: Judged,
+    own: Arm,
+    primary: Endpoint,
+    against: list[str],
+    obstacles: list[str],
+    role: str,
+    opening: int | None,
+    excused: dict[str, str],
+    prevalence: float,
 ) -> dict[str, Any]:
     protocol = judged.protocol
+    benefit_margin = protocol.net_benefit_margin_share * prevalence
     present = [c for c in against if (c, SCENARIO_ALL) in judged.rows.forecasts]
     gains = {c: oriented(primary, judged.difference(primary, own, (c, SCENARIO_ALL))) for c in present}
     benefit = _net_benefit_endpoint(judged)
@@ -137,7 +148,7 @@ def _judgement(
         primary=words,
         level=protocol.level,
         margin=protocol.margin,
-        net_benefit_margin=protocol.net_benefit_margin,
+        net_benefit_margin=benefit_margin,
     )
     claim = _claim(judged, own, role)
     detail = {
@@ -146,7 +157,7 @@ def _judgement(
         "against": against,
         "reasons": list(verdict.reasons),
         "smallest_demonstrable_gain": {c: number(g) for c, g in verdict.smallest_gain.items()},
-        "net_benefit": _worst(benefits, protocol),
+        "net_benefit": _worst(benefits, protocol, benefit_margin),
         "margin": protocol.margin,
         "claim": claim,
         "not_applicable": excused,
@@ -161,7 +172,7 @@ def _net_benefit_endpoint(judged: Judged) -> Endpoint | None:
     return next((e for e in judged.endpoints if e.name == "net_benefit"), None) if judged.rows.kind == "binary" else None
 
 
-def _worst(benefits: Mapping[str, Estimate], protocol: Protocol) -> dict[str, Any]:
+def _worst(benefits: Mapping[str, Estimate], protocol: Protocol, margin: float) -> dict[str, Any]:
     """The comparator against which net benefit is least sure."""
     if not benefits:
         return {}
@@ -169,12 +180,13 @@ def _worst(benefits: Mapping[str, Estimate], protocol: Protocol) -> dict[str, An
     found = benefits[worst]
     return {
         "threshold": protocol.threshold,
-        "margin": protocol.net_benefit_margin,
+        "margin": margin,
+        "margin_share": protocol.net_benefit_margin_share,
         "against": worst,
         "difference": number(found.value),
         "lo": number(found.lo),
         "hi": number(found.hi),
-        "not_inferior": bool(found.lo > -protocol.net_benefit_margin),
+        "not_inferior": bool(found.lo > -margin),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,8 +80,8 @@ def counts_of(judged: Judged, own: Arm, horizon_days: float | None) -> Counts:
     )
 
 
-def obstacles_to(judged: Judged, own: Arm, required: Sequence[str], counts: Counts, role: str) -> list[str]:
-    """Why there can be no verdict, one sentence each; empty when there can be."""
+def obstacles_to(judged: Judged, own: Arm, required: Sequence[str], counts: Counts, role: str, refused: Mapping[str, str]) -> list[str]:
+    """Why there can be no verdict, one sentence each; empty when there can be. ``refused``: comparator -> why it was not run though it could answer."""
     protocol, rows = judged.protocol, judged.rows
     found = []
     if role == "select":
@@ -97,7 +97,9 @@ def obstacles_to(judged: Judged, own: Arm, required: Sequence[str], counts: Coun
     if rows.kind == "treatment_effect" and np.unique(judged.sample(own, judged.usable(own)).treatment).size < 2:
         found.append("one arm of the treatment only occurs in the evaluated rows")
     there = {arm[0] for arm in rows.forecasts if arm[1] == SCENARIO_ALL}
-    found += [f"the required comparator {c} is not among the predictions" for c in required if c not in there]
+    for c in required:
+        if c not in there:
+            found.append(f"the required comparator {c} {f'was refused: {refused[c]}' if c in refused else 'is not among the predictions'}")
     if protocol.abstain == "exclude":
         for name in (own[0], *(c for c in required if c in there)):
             given = rows.forecasts[(name, SCENARIO_ALL)].given[rows.observed]

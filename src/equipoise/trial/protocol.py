@@ -31,7 +31,8 @@ class Protocol:
         margin: non-inferiority margin, > 0, in the primary endpoint's unit; None: no margin was declared.
         threshold: declared risk threshold of the decision, in (0, 1), for net benefit.
         threshold_range: lowest and highest threshold of the decision curve.
-        net_benefit_margin: a gain is claimed only if net benefit at the threshold is worse by less than this, >= 0, in true positives a row.
+        net_benefit_margin_share: a gain is claimed only if net benefit at the threshold is worse by less than this share, >= 0, of the prevalence:
+            the net benefit of a perfect model, so that a rare outcome's margin is as strict as a common one's.
         event1_threshold: threshold for event1, fixed on other rows; None: ``threshold``.
         horizon_days: horizon of the primary endpoint for a time to event; None: the longest in the predictions.
         propensity_clip: propensities are read as at least this far from 0 and 1, in (0, 0.5).
@@ -52,7 +53,7 @@ class Protocol:
     margin: float | None
     threshold: float
     threshold_range: tuple[float, float]
-    net_benefit_margin: float
+    net_benefit_margin_share: float
     event1_threshold: float | None
     horizon_days: float | None
     propensity_clip: float
@@ -101,7 +102,7 @@ _RANGES: dict[str, tuple[str, Any]] = {
     "threshold": ("a number in (0, 1)", lambda x: 0 < x < 1),
     "event1_threshold": ("a number in (0, 1), or null", lambda x: 0 < x < 1),
     "margin": ("a number > 0 in the primary endpoint's unit, or null", lambda x: x > 0),
-    "net_benefit_margin": ("a number >= 0", lambda x: x >= 0),
+    "net_benefit_margin_share": ("a number >= 0", lambda x: x >= 0),
     "horizon_days": ("a number > 0, or null", lambda x: x > 0),
     "propensity_clip": ("a number in (0, 0.5)", lambda x: 0 < x < 0.5),
     "max_missing": ("a number in [0, 1]", lambda x: 0 <= x <= 1),

@@ -6,7 +6,7 @@ at the protocol's level:
 not evaluable         select rows, no rows, too few events, too many rows without a prediction, a required comparator or D_c is missing, or no
                       comparator is required
 demonstrated gain     the lower bound of D_c is above 0 for **every** c, and (binary outcome) the lower bound of the difference in net benefit at
-                      the declared threshold is above -net_benefit_margin for every c
+                      the declared threshold is above -(net_benefit_margin_share x prevalence) for every c
 non-inferior          otherwise, where a margin was declared: the lower bound of D_c is above -margin for every c
 demonstrated loss     otherwise, the upper bound of D_c is below 0 for **at least one** c
 no demonstrated gain  otherwise; with the smallest gain that would have been shown with a power of 80 %
@@ -59,7 +59,7 @@ def decide(
         primary: the primary endpoint in words.
         level: two-sided, of the intervals.
         margin: of non-inferiority, in the primary endpoint's unit, or None.
-        net_benefit_margin: see the rule.
+        net_benefit_margin: see the rule; in true positives a row.
     """
     smallest = {c: smallest_gain(g.se, level) for c, g in gains.items() if math.isfinite(g.se)}
     held = {c: bool(b.lo > -net_benefit_margin) for c, b in net_benefits.items()}
