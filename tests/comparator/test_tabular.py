@@ -16,6 +16,7 @@ from equipoise.comparator.published import Published
 from equipoise.comparator.reduction import Piece
 from equipoise.comparator.ridge import RidgeLogistic, RidgeRegression
 from equipoise.comparator.screen import Screen
+from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
 from equipoise.contract.question import Question
 from equipoise.testing.cohorts import EVIDENCES, tiny_cohort
@@ -178,4 +179,16 @@ def test_a_published_score_keeps_its_ranks_and_becomes_a_calibrated_risk(cohort:
 def test_a_published_score_that_is_not_there_says_so(cohort: Cohort) -> None:
     question = Question("t", "outcome", "binary", EVIDENCES)
     assert "published.score" in str(Published(name=None, required=True, seed=0, score=None).applies(cohort, question))
-    assert "saps" in str(Published(name=None, required=True, seed=0, score="saps").applies(cohort, question))
+
+
+MISSPELT = [("published", {"score": "saps_ii"}), ("linear", {"evidences": ["clinicl"]}), ("boosting", {"evidences": ["clinicl"]})]
+
+
+@pytest.mark.parametrize(("option", "settings"), MISSPELT)
+def test_a_name_that_the_cohort_does_not_have_is_a_mistake_and_no_excuse(cohort: Cohort, option: str, settings: dict[str, object]) -> None:
+    comparator = make_comparator(option, **settings)
+    question = Question("t", "outcome", "binary", EVIDENCES)
+    for asked in (lambda: comparator.check(cohort), lambda: comparator.applies(cohort, question)):
+        with pytest.raises(UserError, match=r"saps_ii|clinicl"):
+            asked()
+    make_comparator(option).check(cohort)

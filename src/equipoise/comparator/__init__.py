@@ -36,9 +36,23 @@ class Comparator(ABC):
     def __init__(self, *, name: str, required: bool, seed: int) -> None:
         self.name, self.required, self.seed = name, required, seed
 
+    def check(self, cohort: Cohort) -> None:  # noqa: B027 - optional: few have a name to check
+        """Refuses settings that this cohort cannot have; asked before anything is trained. Most have none.
+
+        Raises:
+            UserError: a setting names something that the cohort does not have.
+        """
+
     @abstractmethod
     def applies(self, cohort: Cohort, question: Question) -> str | None:
-        """None when it can answer this question on this cohort, else the reason why not, for the report."""
+        """None when it can answer this question on this cohort, else the reason why not, for the report.
+
+        A comparator that does not apply leaves the verdict. One that could answer and will not (for its cost) begins its reason with
+        `contract.tables.REFUSED`: if it is required, there is no verdict.
+
+        Raises:
+            UserError: see `check`.
+        """
 
     @abstractmethod
     def fit(self, cohort: Cohort, rows: np.ndarray, question: Question) -> None:

@@ -17,6 +17,7 @@ from equipoise.comparator.inner import genotypes_among
 from equipoise.comparator.mixed_model import MixedModel, Spectrum, fit_reml, mean_self
 from equipoise.comparator.reduction import Piece, pieces
 from equipoise.contract.question import Question
+from equipoise.contract.tables import REFUSED
 
 _KINDS = ("continuous", "binary", "multiclass")
 
@@ -71,7 +72,8 @@ class Gblup(Comparator):
         if not np.asarray(cohort.present_in(genome)).any():
             return "no row has genotypes"
         n = len(cohort.rows_in("train")) or cohort.size
-        return f"{n} train rows, more than max_rows {self._max_rows}: its time grows with their cube" if n > self._max_rows else None
+        why = f"{REFUSED}{n} train rows, more than max_rows {self._max_rows}: its time grows with their cube (raise max_rows, or set required to false)"
+        return why if n > self._max_rows else None
 
     def fit(self, cohort: Cohort, rows: np.ndarray, question: Question) -> None:
         (piece,) = pieces(question, cohort.target(question.target), rows)

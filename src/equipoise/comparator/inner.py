@@ -10,6 +10,7 @@ from equipoise.cohort.features import Features
 from equipoise.cohort.frozen import Cohort
 from equipoise.cohort.roles import inner_folds
 from equipoise.comparator.reduction import Piece
+from equipoise.contract.errors import UserError
 from equipoise.contract.question import Question
 
 
@@ -32,6 +33,21 @@ def evidences_for(question: Question, only: Sequence[str] | None) -> tuple[str, 
 def genotypes_among(cohort: Cohort, evidences: Sequence[str]) -> str | None:
     """The first of these evidences that is genotypes, if any."""
     return next((e for e in evidences if cohort.kind_of(e) == "genotypes"), None)
+
+
+def check_evidences(cohort: Cohort, only: Sequence[str] | None, name: str) -> None:
+    """Refuses a comparator limited to evidences of which the cohort lacks one: misspelt, it would drop out of the verdict without a sound.
+
+    Raises:
+        UserError: the cohort has no evidence of that name.
+    """
+    unknown = [e for e in only or () if e not in cohort.evidences]
+    if unknown:
+        raise UserError(
+            f"Comparator {name} is limited to an evidence {unknown[0]!r} that the cohort does not have",
+            expected=", ".join(cohort.evidences),
+            mend=f"correct evidences of the comparator {name}, or take it out of the comparators",
+        )
 
 
 def nothing_to_read(cohort: Cohort, question: Question, only: Sequence[str] | None, reads_genome: bool) -> str | None:

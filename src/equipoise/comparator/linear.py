@@ -11,7 +11,7 @@ from equipoise.cohort.features import Features
 from equipoise.cohort.frozen import Cohort
 from equipoise.comparator import Comparator, Forecast
 from equipoise.comparator.design import Design
-from equipoise.comparator.inner import Table, evidences_for, folds_of_piece, genotypes_among, nothing_to_read
+from equipoise.comparator.inner import Table, check_evidences, evidences_for, folds_of_piece, genotypes_among, nothing_to_read
 from equipoise.comparator.reduction import Piece, join, pieces
 from equipoise.comparator.ridge import RidgeLogistic, RidgeRegression, ridge
 from equipoise.comparator.screen import Screen
@@ -66,7 +66,11 @@ class Linear(Comparator):
         self._features = Features(min_rows=min_rows, statistics=statistics, max_codes=max_codes, halves=halves, n_components=n_components)
         self._fits: tuple[_Fit, ...] = ()
 
+    def check(self, cohort: Cohort) -> None:
+        check_evidences(cohort, self._evidences, self.name)
+
     def applies(self, cohort: Cohort, question: Question) -> str | None:
+        self.check(cohort)
         return nothing_to_read(cohort, question, self._evidences, self._n_components > 0 or max(self._variants) > 0)
 
     def fit(self, cohort: Cohort, rows: np.ndarray, question: Question) -> None:

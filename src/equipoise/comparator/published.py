@@ -8,6 +8,7 @@ from equipoise.cohort.frozen import Cohort
 from equipoise.comparator import Comparator, Forecast
 from equipoise.comparator.reduction import join, pieces
 from equipoise.comparator.ridge import RidgeLogistic, RidgeRegression, ridge
+from equipoise.contract.errors import UserError
 from equipoise.contract.question import Question
 
 _PENALTY = 1e-6  # keeps the slope finite where the score separates the classes
@@ -34,11 +35,18 @@ class Published(Comparator):
         self._fits: tuple[RidgeRegression | RidgeLogistic, ...] = ()
         self._total: float | None = None
 
+    def check(self, cohort: Cohort) -> None:
+        if self._score is not None and self._score not in cohort.scores:
+            raise UserError(
+                f"Comparator {self.name} asks for a score {self._score!r} that the cohort does not have",
+                expected=", ".join(cohort.scores) or "a cohort with scores",
+                mend="correct comparator.published.score, or set it to null",
+            )
+
     def applies(self, cohort: Cohort, question: Question) -> str | None:
         if self._score is None:
             return "no published score is named (comparator.published.score)"
-        if self._score not in cohort.scores:
-            return f"the cohort has no score {self._score!r}; it has {', '.join(cohort.scores) or 'none'}"
+        self.check(cohort)
         if question.kind not in ("binary", "continuous", "time_to_event"):
             return f"one score cannot answer a question of kind {question.kind}"
         return None
