@@ -13,7 +13,7 @@ import torch
 from equipoise.cohort.draft import TargetTable
 from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Draws, generator
-from equipoise.task.time_to_event import TimeToEventTask
+from equipoise.task.time_to_event import TimeToEventTask, refuse_open_horizons
 from equipoise.testing.task_laws import sample_outcomes, target_of
 
 
@@ -167,6 +167,22 @@ def test_default_horizons_are_the_quartile_and_the_median_in_whole_days() -> Non
 def test_horizons_outside_the_follow_up_are_refused(horizons: list[float]) -> None:
     with pytest.raises(UserError, match="horizons_days"):
         task_on(sample_outcomes("time_to_event", n=100, seed=0), horizons_days=horizons)
+
+
+@pytest.mark.parametrize(
+    ("folds", "rotate", "members", "refused"), [("given", False, 1, True), (None, True, 3, True), (None, True, 1, False), (None, False, 3, False)]
+)
+def test_open_horizons_are_refused_where_several_fits_would_each_choose_their_own(folds: str | None, rotate: bool, members: int, refused: bool) -> None:
+    """Quartile and median of other train rows are other horizons: the folds would answer different questions."""
+    every, most = sample_outcomes("time_to_event", n=300, seed=0), sample_outcomes("time_to_event", n=250, seed=1)
+    assert task_on(every).horizons_days != task_on(most).horizons_days
+    config = {"validation": {"folds": folds, "rotate_select": rotate}, "members": members, "task": {"survival": {"horizons_days": None}, "risk": {}}}
+    if refused:
+        with pytest.raises(UserError, match=r"set task\.survival\.horizons_days"):
+            refuse_open_horizons(config)
+    else:
+        refuse_open_horizons(config)
+    refuse_open_horizons(config | {"task": {"survival": {"horizons_days": [30.0]}}})
 
 
 def test_rows_without_any_event_of_cause_one_are_refused_with_the_counts() -> None:

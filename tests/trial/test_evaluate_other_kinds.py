@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from scipy.special import expit, softmax
 
+from equipoise.contract.errors import UserError
 from equipoise.stats.aipw import average_effect, doubly_robust_scores
 from equipoise.stats.concordance import harrell_c, uno_c
 from equipoise.stats.ipcw import ipcw_brier
@@ -136,6 +137,14 @@ def test_late_entries_are_left_out_of_what_is_weighted_for_censoring_and_counted
     assert found["endpoints"]["ipcw_brier@h=60"]["note"] == f"{late} rows with a late entry were left out"
     whole = judged(t.filter(pl.col("entry_days") == 0), kind="time_to_event")
     assert found["endpoints"]["ipcw_brier@h=60"]["value"] == pytest.approx(whole["endpoints"]["ipcw_brier@h=60"]["value"])
+
+
+def test_folds_with_horizons_of_their_own_are_refused_with_the_key_that_mends_it() -> None:
+    t = survival(200, equipoise=0.0, linear=1.5).with_columns((pl.col("subject_id").str.slice(1).cast(pl.Int64) % 2).alias("fold"))
+    assert judged(t, kind="time_to_event", role="cross-validation", opening=None)["verdict"] != "not evaluable"
+    own = pl.when((pl.col("fold") == 1) & (pl.col("target") == "h=60")).then(pl.lit("h=61")).otherwise(pl.col("target"))
+    with pytest.raises(UserError, match=r"different horizons(.|\n)*fold 0\.1: h=30, h=61(.|\n)*horizons_days"):
+        judged(t.with_columns(own.alias("target")), kind="time_to_event", role="cross-validation", opening=None)
 
 
 def effects(n: int = 2000, seed: int = 0, stated: bool = True) -> pl.DataFrame:

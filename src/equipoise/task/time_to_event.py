@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, final
 
 import numpy as np
@@ -38,7 +39,8 @@ class TimeToEventTask(Task):
     Args:
         target: a time-to-event target: time_days, event (0 censored, 1..C), entry_days.
         n_intervals: J >= 1; fewer where event times are tied.
-        horizons_days: horizons > 0, or None for the quartile and the median of the train rows' times of cause 1, in whole days from 10 days on.
+        horizons_days: horizons > 0, or None for the quartile and the median of the train rows' times of cause 1, in whole days from 10 days on;
+            None serves a single fit only, see `refuse_open_horizons`.
 
     Source: Tutz and Schmid (2016), chapter 8 (multinomial discrete hazard); Cutler and Ederer (1958) for the exposure of the censored.
     """
@@ -162,6 +164,30 @@ class TimeToEventTask(Task):
         refuse_unsupported(self.target, inside, seen, "finite time_days >= entry_days >= 0")
         inside = (event >= 0) & (event <= (event.max() if n_causes is None else n_causes))
         refuse_unsupported(self.target, inside, seen, f"event 0 (censored) or a cause{'' if n_causes is None else f' from 1 to {n_causes}'}")
+
+
+def refuse_open_horizons(config: Mapping[str, Any]) -> None:
+    """Refuses default horizons where several fits must answer one question: each would take them from its own train rows, and they would differ.
+
+    Asked before anything is trained. Several fits are the folds of a cross-validation, and members that rotate their select rows.
+
+    Args:
+        config: a resolved config.
+
+    Raises:
+        UserError: a task has ``horizons_days: null`` there.
+    """
+    validation = config["validation"]
+    rotating = bool(validation["rotate_select"]) and int(config["members"]) > 1
+    if not (validation["folds"] or rotating):
+        return
+    for name, node in config["task"].items():
+        if "horizons_days" in node and node["horizons_days"] is None:
+            raise UserError(
+                f"Task {name} has no horizons, and {'each fold' if validation['folds'] else 'each member'} would choose its own",
+                expected="the days by which the risk is asked, the same for all",
+                mend=f"set task.{name}.horizons_days, e.g. [30,365]",
+            )
 
 
 def _refuse_no_event(target: str, rows: pl.DataFrame) -> None:

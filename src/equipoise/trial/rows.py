@@ -93,7 +93,7 @@ def rows_of(table: pl.DataFrame, kind: str, classes: tuple[str, ...], *, abstain
             of its model's other rows.
 
     Raises:
-        UserError: several tasks, unexpected labels, values outside their range, or models that disagree on what happened.
+        UserError: several tasks, unexpected labels, folds with different horizons, values outside their range, or models that disagree on what happened.
     """
     if table["task"].n_unique() > 1:
         raise UserError("The predictions table holds several tasks", found=", ".join(sorted(table["task"].unique())), mend="evaluate one at a time")
@@ -102,6 +102,7 @@ def rows_of(table: pl.DataFrame, kind: str, classes: tuple[str, ...], *, abstain
     table = table.join(keys, on=ROW_KEY, how="left", nulls_equal=True, maintain_order="left")
     row, column = table["row"].to_numpy().astype(np.int64), np.array([labels.index(t) for t in table["target"]], dtype=np.int64)
     n = keys.height
+    _refuse_other_horizons(table, kind, len(labels))
     _refuse_disagreement(table)
     _refuse_range(table, kind)
     first = table.unique("row", keep="first", maintain_order=True).sort("row")
@@ -205,6 +206,21 @@ def _forecasts(table: pl.DataFrame, row: np.ndarray, column: np.ndarray, n: int,
     propensity = np.full(n, np.nan)
     propensity[row] = table["propensity"].fill_null(np.nan).to_numpy()
     return Forecasts(risk, total, lo, hi, aleatoric, epistemic, propensity, int(silent.sum()))
+
+
+def _refuse_other_horizons(table: pl.DataFrame, kind: str, n_labels: int) -> None:
+    """Horizons are a part of the question: folds that each chose their own have answered different ones, and no row could be judged."""
+    if kind != "time_to_event":
+        return
+    asked = table.group_by("repeat", "fold").agg(pl.col("target").unique().sort()).sort("repeat", "fold")
+    if (asked["target"].list.len() < n_labels).any():
+        some = "; ".join(f"fold {r}.{f}: {', '.join(t)}" for r, f, t in asked.head(3).iter_rows())
+        raise UserError(
+            "The folds were asked about different horizons",
+            expected="the same horizons in every fold",
+            found=some,
+            mend="set task.time_to_event.horizons_days and fit again",
+        )
 
 
 def _refuse_disagreement(table: pl.DataFrame) -> None:
