@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import equipoise.report
 from equipoise.report.finding import Finding
 from equipoise.report.limits import limitations
+from equipoise.report.making import comparators
 from equipoise.report.markup import Html, Numbering, esc, tag, without_paths
 from equipoise.report.reading import array, level_of
 from equipoise.report.tables import comparisons_csv, endpoints_csv
@@ -155,3 +156,30 @@ def test_each_limitation_stands_where_its_fact_holds(results: dict, where: dict,
     assert words in limitations(Finding(results, where, Numbering()))
     others = {"n": {"rows": 5000, "clusters": 5000, "events": 900}, "uncertainty": {"estimated": True}}
     assert words not in limitations(Finding(others, {"seeds": [0, 1, 2], "cohort": {"n_sites": 6}}, Numbering()))
+
+
+TRAINED = {"training": [{"member": 0}]}
+TERMS = [
+    ({}, "not recorded here", "recalibrated on"),
+    (TRAINED, "Whether anything was recalibrated was not recorded", "recalibrated on"),
+    (TRAINED | {"calibration": {}}, "no calibrate rows: neither the model nor a comparator was recalibrated", "recalibrated on"),
+    (TRAINED | {"calibration": {"risk": "NoCalibration"}}, "No recalibration was chosen", "recalibrated on"),
+    (
+        TRAINED | {"calibration": {"risk": "LogisticCalibration"}, "n_calibrate": 600},
+        "on the same 600 calibrate rows, by the same method (logistic cal",
+        "Of the",
+    ),
+    (TRAINED | {"calibration": {"risk": "LogisticCalibration: only the intercept"}}, "Of the model: Only the intercept.", "neither"),
+]
+
+
+@pytest.mark.parametrize(("where", "words", "never"), TERMS)
+def test_what_is_said_of_fitting_and_recalibration_follows_the_record(where: dict, words: str, never: str) -> None:
+    results = {"task": "risk", "kind": "binary", "comparators": {"linear": {"required": True, "endpoints": {}}}}
+    text = comparators(Finding(results, where, Numbering()))
+    assert words in text
+    assert never not in text
+    assert ("train and select rows" in text) == bool(where)
+    assert "spread behind CRPS" not in text
+    continuous = comparators(Finding(results | {"kind": "continuous"}, where, Numbering()))
+    assert ("spread behind CRPS" in continuous) == bool(where)

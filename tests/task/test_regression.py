@@ -63,6 +63,43 @@ def test_the_learnt_sigma_is_the_residual_standard_deviation() -> None:
     assert float(task.answer(exact).variance[0, 0, 0].detach()) ** 0.5 == pytest.approx(10, rel=0.05)
 
 
+@pytest.mark.parametrize("heteroscedastic", [False, True])
+@pytest.mark.parametrize("n_draws", [1, 6])
+def test_select_rows_size_the_spread_so_that_the_stated_variance_is_the_error(heteroscedastic: bool, n_draws: int) -> None:
+    """A sigma learnt on train rows that the network has memorised (a tenth of the truth) becomes that of errors on new rows, draws included."""
+    outcomes = sample_outcomes("continuous", n=800, seed=4)
+    task, target = task_on(outcomes, heteroscedastic=heteroscedastic), target_of(outcomes)
+    if task.log_sigma is not None:
+        torch.nn.init.constant_(task.log_sigma, math.log(0.1))
+    draws = Draws(0.2 * torch.randn(n_draws, 800, task.n_params, generator=generator(0)) - 0.3)
+
+    @torch.no_grad()
+    def stated_and_actual() -> tuple[float, float]:
+        answer, seen, w = task.answer(draws), target.observed, target.weight[target.observed].double()
+        mean, variance = answer.mean[:, seen, 0], answer.variance[:, seen, 0]
+        total = variance.mean(0) + mean.var(0, correction=0)
+        error = (target.outcome[seen].double() - mean.mean(0)).square()
+        return float((w * total).sum() / w.sum()), float((w * error).sum() / w.sum())
+
+    before, actual = stated_and_actual()
+    task.fit_spread(draws, target)
+    after, same = stated_and_actual()
+    assert same == actual
+    assert abs(before / actual - 1) > 0.1
+    assert after == pytest.approx(actual, rel=1e-5)
+    again = task_on(outcomes, heteroscedastic=heteroscedastic)
+    again.load_state_dict(task.state_dict())
+    again.load_state(task.state())
+    assert torch.equal(again.answer(draws).variance, task.answer(draws).variance)
+
+
+def test_few_select_rows_leave_the_spread_to_the_likelihood() -> None:
+    outcomes = sample_outcomes("continuous", n=15, seed=4)
+    task = task_on(outcomes, heteroscedastic=False)
+    task.fit_spread(Draws(torch.zeros(1, 15, 1)), target_of(outcomes))
+    assert float(task.log_shift) == 0.0
+
+
 def test_the_heteroscedastic_hessian_is_the_fisher_information() -> None:
     task = task_on(sample_outcomes("continuous", n=50, seed=0), heteroscedastic=True)
     params = torch.tensor([0.4, -0.7], dtype=torch.float64)

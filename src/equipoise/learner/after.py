@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -40,6 +41,21 @@ def finish_parts(network: Network, batches: Batches, chunks: Sequence[np.ndarray
     draws = network.divide(network.head(z, n_draws=n_draws, seed=stream_seed("after", seed)))
     for name in fitting:
         network.task(name).fit(draws[name], targets[name])
+
+
+@torch.no_grad()
+def finish_spread(network: Network, batches: Batches, chunks: Sequence[np.ndarray], *, n_draws: int, seed: int) -> None:
+    """Calls every ``task.fit_spread`` that does something, on the select rows with some evidence; arguments as in `finish_parts`."""
+    sizing = [name for name in network.tasks if type(network.task(name)).fit_spread is not Task.fit_spread]
+    if not sizing or not sum(len(rows) for rows in chunks):
+        return
+    whole = [batches(rows) for rows in chunks]
+    z = torch.cat([network.encode(batch) for batch in whole])
+    draws = network.divide(network.head(z, n_draws=n_draws, seed=stream_seed("spread", seed)))
+    present = torch.cat([batch.present.any(1) for batch in whole])
+    for name in sizing:
+        target = _joined([batch.targets[name] for batch in whole])
+        network.task(name).fit_spread(draws[name], replace(target, observed=target.observed & present))
 
 
 def hessian_of(network: Network, targets: dict[str, Target]) -> Callable[[Tensor], Tensor]:

@@ -21,7 +21,7 @@ from equipoise.cohort.roles import Split
 from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
 from equipoise.data import CohortData, chunks, dropout_of
-from equipoise.learner.after import finish_parts
+from equipoise.learner.after import finish_parts, finish_spread
 from equipoise.learner.callbacks import Bar, CloseEpoch, WriteCheckpoints, show_bar
 from equipoise.learner.course import Course
 from equipoise.learner.device import device_of
@@ -105,6 +105,7 @@ def train_member(config: Mapping[str, Any], cohort: Cohort, split: Split, *, see
     network.to("cpu").eval()
     finish_parts(network, batches, chunks(split.train, _select_batch(config)), n_draws=int(config["learner"]["select_draws"]), seed=seed)
     base = base_rate_nll(network, (batches(rows) for rows in chunks(split.select, _select_batch(config)))) if split.select.size else None
+    finish_spread(network, batches, chunks(split.select, _select_batch(config)), n_draws=int(config["learner"]["select_draws"]), seed=seed)
     _say_end(folder, course, base)
     write_json(folder / "history.json", {**course.history(), "base_select_loss": base, "n_parameters": network.n_parameters()})
     facts = {"stamp": stamp, "cohort": cohort.hash, "seed": seed, "n_train": n_train, "n_parameters": network.n_parameters(), "best_epoch": course.best_epoch}

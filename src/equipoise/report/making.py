@@ -10,7 +10,7 @@ from equipoise.report.axes import house_style, to_svg
 from equipoise.report.finding import Finding, of_task
 from equipoise.report.markup import Html, Numbering, bullets, facts, fold, join, paragraph, section, tag
 from equipoise.report.reading import array, dig, lines, mapping
-from equipoise.report.text import finite, number, sentence, sure
+from equipoise.report.text import count, finite, number, sentence, sure
 from equipoise.report.vocabulary import humane
 
 
@@ -65,8 +65,49 @@ def comparators(finding: Finding) -> Html:
     parts: list[Any] = [facts(rows) if rows else paragraph(alone, kind="missing")]
     if not_run:
         parts += [tag("h3", "Not run"), facts([(name, sentence(reason)) for name, reason in not_run.items()])]
-    lead = "Comparators were fitted on the same train rows, tuned inside them, and recalibrated on the same rows as the model."
-    return section("Comparators", paragraph(lead) if rows else "", *parts, anchor=f"{finding.anchor}comparators")
+    return section("Comparators", paragraph(_terms(finding)) if rows else "", *parts, anchor=f"{finding.anchor}comparators")
+
+
+def _terms(finding: Finding) -> str:
+    """On which rows model and comparators were fitted and recalibrated: only what the record of this run says."""
+    if not lines(finding.context, "training"):
+        return "How the comparators were fitted is not recorded here: their predictions came with the table."
+    said = [
+        "Comparators were fitted on the train and select rows together, and tuned by inner folds of these; the model was fitted on train rows, its select "
+        "rows chose the epoch."
+    ]
+    said.append(_recalibrated(finding))
+    if finding.kind == "continuous":
+        said.append(
+            "The spread behind CRPS: the model's is sized by its errors on its select rows, which also chose its epoch; that of linear models and boosting by "
+            "their errors in inner folds, which also chose their penalty or size; that of GBLUP by REML on the rows that it was fitted to."
+        )
+    return " ".join(said)
+
+
+def _words(name: str) -> str:
+    """A class name in words.
+
+    >>> _words("LogisticCalibration")
+    'logistic calibration'
+    """
+    return "".join(f" {c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
+
+
+def _recalibrated(finding: Finding) -> str:
+    found = finding.context.get("calibration")
+    if not isinstance(found, Mapping):
+        return "Whether anything was recalibrated was not recorded."
+    own = str(found.get(str(finding.results.get("task") or "")) or "")
+    if not own:
+        return "There were no calibrate rows: neither the model nor a comparator was recalibrated."
+    method, _, note = own.partition(": ")
+    if method == "NoCalibration":
+        return "No recalibration was chosen: neither the model nor a comparator was recalibrated."
+    n = finite(finding.context.get("n_calibrate"))
+    rows = "the same calibrate rows" if n is None else f"the same {count(n)} calibrate rows"
+    text = f"The model and each comparator were recalibrated on {rows}, by the same method ({_words(method)})."
+    return f"{text} Of the model{' in the first fold' if finding.crossed else ''}: {sentence(note)}" if note else text
 
 
 def reader_notes(context: Mapping[str, Any]) -> Html:

@@ -99,6 +99,12 @@ class Task(nn.Module, ABC):
     def fit(self, draws: Draws, target: Target) -> None:
         """After training: what a likelihood leaves open (e.g. a Cox baseline hazard). The default does nothing."""
 
+    def fit_spread(self, draws: Draws, target: Target) -> None:
+        """After `fit`, on the member's select rows: sizes the spread of a continuous outcome by errors that training did not make small.
+
+        The default does nothing: a probability's spread follows from itself.
+        """
+
     def state(self) -> dict[str, Any]:
         """What `setup` learnt and no buffer holds: plain values only."""
         return {}

@@ -13,6 +13,11 @@ from equipoise.contract.question import Question
 from equipoise.contract.tensors import Draws, Target
 from equipoise.task import Answer, Task, normal_nll, observed_rows, refuse_unsupported, standard_scale
 
+FEWEST_FOR_SPREAD = 20
+"""Select rows below which they do not size the spread (the relative error of a variance from n rows is sqrt(2 / n))."""
+LEAST_SHARE = 0.05
+"""Of the squared error that stays with sigma where the draws differ by more than the error itself."""
+
 
 @final
 class RegressionTask(Task):
@@ -30,11 +35,13 @@ class RegressionTask(Task):
 
     kind = "continuous"
     log_sigma: nn.Parameter | None
+    log_shift: Tensor
 
     def __init__(self, *, target: str, heteroscedastic: bool, log_sigma_scale: float) -> None:
         super().__init__(target=target)
         self.heteroscedastic, self.log_sigma_scale = heteroscedastic, float(log_sigma_scale)
         self.register_parameter("log_sigma", None if heteroscedastic else nn.Parameter(torch.zeros(())))
+        self.register_buffer("log_shift", torch.zeros(()), persistent=False)
         self.mean, self.sd = math.nan, math.nan
 
     def setup(self, train: TargetTable) -> None:
@@ -74,11 +81,33 @@ class RegressionTask(Task):
         """log(sigma)^2 / (2 log_sigma_scale^2)."""
         return torch.zeros(()) if self.log_sigma is None else self.log_sigma.square() / (2 * self.log_sigma_scale**2)
 
+    @torch.no_grad()
+    def fit_spread(self, draws: Draws, target: Target) -> None:
+        """Scales sigma so that the mean predictive variance (sigma^2 and the draws' own) over these rows is their mean squared error.
+
+        Residuals of train rows are smaller than those of new ones, and comparators state the error of their inner folds: a sigma fitted on train
+        rows would make the model's forecast too sharp beside theirs. Nothing is done with fewer than `FEWEST_FOR_SPREAD` observed rows, where
+        the likelihood's own sigma is the better guess.
+        """
+        seen = target.observed
+        if int(seen.sum()) < FEWEST_FOR_SPREAD:
+            return
+        weight = target.weight[seen].double()
+        value = draws.value[:, seen].double()
+        mean, variance = value[..., 0], torch.exp(2 * self._log_sigma(value)).expand(value.shape[:2])
+        error = ((target.outcome[seen].double() - self.mean) / self.sd - mean.mean(0)).square()
+        known = mean.var(0, correction=0)
+        left = (weight * (error - known)).sum().clamp(min=LEAST_SHARE * (weight * error).sum())
+        shift = 0.5 * torch.log(left / (weight * variance.mean(0)).sum())
+        if torch.isfinite(shift):
+            self.log_shift.copy_(self.log_shift + shift.to(self.log_shift))
+
     def state(self) -> dict[str, Any]:
-        return {"mean": self.mean, "sd": self.sd}
+        return {"mean": self.mean, "sd": self.sd, "log_shift": float(self.log_shift)}
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.mean, self.sd = float(state["mean"]), float(state["sd"])
+        self.log_shift.fill_(float(state.get("log_shift", 0.0)))
 
     def _log_sigma(self, value: Tensor) -> Tensor:
-        return value[..., 1] if self.log_sigma is None else self.log_sigma.to(value)
+        return (value[..., 1] if self.log_sigma is None else self.log_sigma.to(value)) + self.log_shift.to(value)
