@@ -167,7 +167,8 @@ def test_a_treatment_effect_is_judged_by_doubly_robust_scores() -> None:
     found = judged(t, kind="treatment_effect")
     own = t.filter(pl.col("model") == "equipoise").pivot("target", index="subject_id", values=["risk", "outcome", "treatment"])
     y = own["outcome_mu0"].fill_nan(None).fill_null(0).to_numpy() + own["outcome_mu1"].fill_nan(None).fill_null(0).to_numpy()
-    score = doubly_robust_scores(y, own["treatment_mu0"].to_numpy(), own["risk_mu0"].to_numpy(), own["risk_mu1"].to_numpy(), np.full(y.size, 0.5))
+    a = own["treatment_mu0"].to_numpy()  # all state 0.5, so the share treated serves
+    score = doubly_robust_scores(y, a, own["risk_mu0"].to_numpy(), own["risk_mu1"].to_numpy(), np.full(y.size, a.mean()))
     expected = average_effect(score, 0.95)
     line = found["endpoints"]
     assert [line["average_effect"][k] for k in ("value", "lo", "hi")] == pytest.approx([expected.value, expected.lo, expected.hi])
@@ -179,6 +180,48 @@ def test_a_treatment_effect_is_judged_by_doubly_robust_scores() -> None:
     assert found["comparisons"]["linear"]["effect_loss"]["hi"] < 0
     assert found["verdict"] == "demonstrated gain"
     json.dumps(found, allow_nan=False)
+
+
+def confounded(n: int, seed: int, stated: float) -> pl.DataFrame:
+    """Treatment follows x (logit 1.2 x), the effect is 1 + x; one model halves it, the other doubles its slope; each adds noise of its own.
+
+    The stated log odds are the truth times ``stated``: 0 knows nothing.
+    """
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=n)
+    a = (rng.random(n) < expit(1.2 * x)).astype(int)
+    y = x + a * (1 + x) + rng.normal(size=n)
+    frames = []
+    for model, slope in (("equipoise", 0.5), ("linear", 1.5)):
+        mu0, effect = x, 1 + slope * x + rng.normal(0, 0.3, n)
+        for target, risk, got in (("mu0", mu0, a == 0), ("mu1", mu0 + effect, a == 1), ("effect", effect, np.zeros(n, dtype=bool))):
+            columns: dict[str, Any] = {"risk": risk, "outcome": np.where(got, y, np.nan), "treatment": a, "total": np.full(n, 1.0)}
+            columns["propensity"] = expit(1.2 * stated * x) if model == "equipoise" else np.full(n, np.nan)
+            frames.append(pl.DataFrame({"subject_id": [f"s{i}" for i in range(n)], "model": model, "target": target, **columns}))
+    return pl.concat(frames)
+
+
+@pytest.mark.parametrize("stated", [0.0, 1.0, 3.0])
+def test_the_scores_favour_nobody_whatever_the_propensity(stated: float) -> None:
+    """Two models equally far from the true effect lose alike, be the stated propensity right, ignorant or too extreme; and who is on trial is all one."""
+    differences = []
+    for seed in range(4):
+        t = confounded(4000, seed, stated)
+        one, other = (judged(t, kind="treatment_effect", model=m, required=(c,)) for m, c in (("equipoise", "linear"), ("linear", "equipoise")))
+        loss, back = one["comparisons"]["linear"]["effect_loss"], other["comparisons"]["equipoise"]["effect_loss"]
+        assert loss["difference"] == pytest.approx(-back["difference"])
+        assert (loss["lo"], loss["hi"]) == pytest.approx((-back["hi"], -back["lo"]))
+        differences.append(loss["difference"])
+    # With the trial model's own propensity and outcome regressions the difference was 3.3 to 4.7 where the propensity is too extreme.
+    assert abs(np.mean(differences)) < 0.1
+
+
+def test_a_too_extreme_propensity_is_drawn_in_on_the_judged_rows() -> None:
+    for stated in (0.4, 1.0, 3.0):
+        found = judged(confounded(6000, 0, stated), kind="treatment_effect")
+        assert found["endpoints"]["average_effect"]["lo"] < 1.05
+        assert found["endpoints"]["average_effect"]["hi"] > 0.95
+        assert "recalibrated on the judged rows" in found["verdict_detail"]["propensity"]
 
 
 def test_without_a_stated_propensity_the_share_treated_serves_and_is_named() -> None:

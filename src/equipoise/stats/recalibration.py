@@ -57,6 +57,22 @@ def calibration_in_the_large(risk: np.ndarray, outcome: np.ndarray, weight: np.n
     return _shift(log_odds(risk), np.asarray(outcome, dtype=np.float64), weight)
 
 
+def recalibrated(risk: np.ndarray, outcome: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+    """expit(a + b logit(risk)) with a and b by maximum likelihood on these rows, f64 (n,).
+
+    Args:
+        risk: f64 (n,), in [0, 1].
+        outcome: (n,), 0 or 1.
+        weight: f64 (n,), >= 0; None: ones.
+
+    Returns:
+        NaN where there is no finite maximum (see `calibration_slope`).
+    """
+    x = log_odds(risk)
+    a, b = _line(x, np.asarray(outcome, dtype=np.float64), weight)
+    return np.asarray(expit(a + b * x))
+
+
 def slope_interval(risk: np.ndarray, outcome: np.ndarray, level: float, cluster: np.ndarray | None = None) -> Estimate:
     """Calibration slope with its Wald interval; with clusters the variance is the sandwich of cluster scores, with Student's quantile.
 

@@ -89,8 +89,8 @@ def evaluate(
         return head | _nothing(f"the predictions table holds no row of model {model}", primary, against, opening)
     propensity, propensity_note, score = np.empty(rows.size), "", np.empty(0)
     if kind == "treatment_effect":
-        propensity, propensity_note = propensities(rows, rows.forecasts[own], protocol)
-        score = scores(rows, rows.forecasts[own], propensity)
+        propensity, propensity_note = propensities(rows, protocol)
+        score = scores(rows, propensity)
     judged = Judged(rows, protocol, endpoints, propensity, score)
     others = [arm for arm in rows.forecasts if arm[0] != model and arm[1] == SCENARIO_ALL]
     masked = scenario_arms(rows, model)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from equipoise.contract.tables import SCENARIO_ALL
 from equipoise.stats.aipw import average_effect, doubly_robust_scores, effect_slope, top_minus_bottom
 from equipoise.stats.estimate import Estimate
+from equipoise.stats.recalibration import recalibrated
 from equipoise.stats.regression import varies
 from equipoise.stats.scores import log_score, normal_log_score
 from equipoise.stats.weighting import weighted_mean
@@ -15,33 +17,60 @@ from equipoise.trial.rows import Forecasts, Rows
 from equipoise.trial.sample import Sample
 
 MU0, MU1, EFFECT = 0, 1, 2
+_FROM = "from doubly robust scores on the mean of all models' outcome regressions"
 
 
-def propensities(rows: Rows, forecasts: Forecasts, protocol: Protocol) -> tuple[np.ndarray, str]:
+def propensities(rows: Rows, protocol: Protocol) -> tuple[np.ndarray, str]:
     """P(treated) for each row, f64 (n,), and what is to be said about it.
 
-    The model's own where it states one for every judged row, else the share treated, which is right only where treatment was randomised.
+    What is stated in the table (by several models: their mean), put on the scale of the judged rows by a logistic regression of the treatment on
+    it: a statement that knows nothing becomes the share treated, one that is too extreme is drawn in. Where nothing is stated for every row, the
+    share treated, which is right only where treatment was randomised.
     """
-    known = rows.observed & forecasts.given
-    stated = forecasts.propensity
-    if known.any() and np.isfinite(stated[known]).all():
-        clip = protocol.propensity_clip
-        outside = int(((stated[known] < clip) | (stated[known] > 1 - clip)).sum())
-        note = "propensity as predicted by the model"
-        note += f", {outside} of them read as {clip:g} from 0 or 1" if outside else ""
-        return np.clip(np.where(np.isfinite(stated), stated, 0.5), clip, 1 - clip), note
-    share = float(np.average(rows.treatment[known] == 1, weights=rows.weight[known])) if known.any() else 0.5
-    share = float(np.clip(share, protocol.propensity_clip, 1 - protocol.propensity_clip))
-    return np.full(rows.size, share), "no propensity was stated: the share treated serves, which is right only where treatment was randomised"
+    known, clip = _known(rows), protocol.propensity_clip
+    treated, weight = (rows.treatment[known] == 1).astype(np.float64), rows.weight[known]
+    share = float(np.average(treated, weights=weight)) if known.any() else 0.5
+    made = np.full(rows.size, float(np.clip(share, clip, 1 - clip)))
+    stating = {arm[0]: f.propensity[known] for arm, f in _all(rows).items() if known.any() and np.isfinite(f.propensity[known]).all()}
+    if not stating:
+        return made, "no propensity was stated: the share treated serves, which is right only where treatment was randomised"
+    note = f"propensity as stated ({', '.join(stating)}), recalibrated on the judged rows"
+    fitted = recalibrated(np.mean(list(stating.values()), axis=0), treated, weight)
+    if not np.isfinite(fitted).all():
+        return made, f"{note}: it does not vary, or has no scale there, and the share treated serves"
+    outside = int(((fitted < clip) | (fitted > 1 - clip)).sum())
+    made[known] = np.clip(fitted, clip, 1 - clip)
+    return made, note + (f", {outside} of them read as {clip:g} from 0 or 1" if outside else "")
 
 
-def scores(rows: Rows, forecasts: Forecasts, propensity: np.ndarray) -> np.ndarray:
-    """Doubly robust scores f64 (n,), NaN without outcome or prediction; one set for all models, so that they are judged by one measure."""
-    known = np.flatnonzero(rows.observed & forecasts.given)
+def scores(rows: Rows, propensity: np.ndarray) -> np.ndarray:
+    """Doubly robust scores f64 (n,), NaN without outcome or prediction; one set for all models, so that they are judged by one measure.
+
+    The outcome regressions are the means over all models of the table. Any one model's own would favour it: where the propensity is wrong, the
+    scores lean towards the outcome regressions that they are built on.
+    """
+    known = np.flatnonzero(_known(rows))
     made = np.full(rows.size, np.nan)
-    risk = forecasts.risk[known]
-    made[known] = doubly_robust_scores(rows.outcome[known, 0], rows.treatment[known], risk[:, MU0], risk[:, MU1], propensity[known])
+    mu = _mean_of_given([f.risk[known] for f in _all(rows).values()])
+    made[known] = doubly_robust_scores(rows.outcome[known, 0], rows.treatment[known], mu[:, MU0], mu[:, MU1], propensity[known])
     return made
+
+
+def _all(rows: Rows) -> dict[tuple[str, str], Forecasts]:
+    """Every model with all evidences as observed; scenarios are the same models once more."""
+    return {arm: forecasts for arm, forecasts in rows.forecasts.items() if arm[1] == SCENARIO_ALL}
+
+
+def _known(rows: Rows) -> np.ndarray:
+    """bool (n,): rows with an outcome and some model's prediction."""
+    return rows.observed & np.logical_or.reduce([f.given for f in _all(rows).values()])
+
+
+def _mean_of_given(risks: list[np.ndarray]) -> np.ndarray:
+    """Mean over models of (n, L), models without a prediction of a row left out."""
+    stacked = np.stack(risks)
+    given = np.isfinite(stacked).all(axis=2, keepdims=True)
+    return np.asarray(np.where(given, stacked, 0.0).sum(0) / given.sum(0))
 
 
 def _own_scores(s: Sample) -> np.ndarray:
@@ -83,7 +112,7 @@ def _rmse(s: Sample, w: np.ndarray) -> np.ndarray:
 
 
 def _no_variation(s: Sample) -> str:
-    return "the predicted effect does not vary" if s.size and not varies(s.risk[:, EFFECT]) else "from doubly robust scores"
+    return "the predicted effect does not vary" if s.size and not varies(s.risk[:, EFFECT]) else _FROM
 
 
 TREATMENT_EFFECT = (
@@ -94,7 +123,7 @@ TREATMENT_EFFECT = (
         "effect_loss",
         "lower",
         lambda s, w: weighted_mean((s.score - s.risk[:, EFFECT]) ** 2, w),
-        note=lambda s: "mean squared distance of the predicted effect from the doubly robust score; only differences between models mean something",
+        note=lambda s: f"mean squared distance of the predicted effect, {_FROM}; only differences between models mean something",
     ),
     Endpoint("log_score", "lower", _log_score, note=_log_score_note),
     Endpoint("received_rmse", "lower", _rmse),
