@@ -58,13 +58,14 @@ def known_cohort(overrides: Sequence[str], folder: Path) -> KnownCohort:
     return KnownCohort(config, cohort, Split.of(cohort), Truth.open(folder / "truth" / cohort.hash), folder)
 
 
-def held_out_forecast(known: KnownCohort, *, without: str | None = None) -> pl.DataFrame:
+def held_out_forecast(known: KnownCohort, *, without: str | None = None, draws: int | None = None) -> pl.DataFrame:
     """Trains the config's network and predicts the held-out rows, in row order.
 
     Args:
         known: the cohort.
         without: an evidence that this fit never sees (its views are left out, everything else is equal); the table's model is then
             ``without_<evidence>``.
+        draws: behind a prediction and its interval; None: the config's.
 
     Returns:
         A predictions table.
@@ -72,7 +73,7 @@ def held_out_forecast(known: KnownCohort, *, without: str | None = None) -> pl.D
     views = {name: view for name, view in known.config["modality"].items() if view["evidence"] != without}
     name = MODEL if without is None else f"without_{without}"
     ensemble = train_ensemble({**known.config, "modality": views}, known.cohort, known.split, known.folder / f"fit_{known.cohort.hash}" / name, [])
-    draws = int(known.config["learner"]["predict_draws"])
+    draws = draws or int(known.config["learner"]["predict_draws"])
     return ensemble.predict(known.cohort, known.split.held_out, draws=draws, level=LEVEL).table.with_columns(pl.lit(name).alias("model"))
 
 
