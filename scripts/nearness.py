@@ -15,6 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
+from equipoise.contract.tables import MODEL, SCENARIO_ALL
 from equipoise.testing.nearness import nearness
 from equipoise.testing.truth import Truth
 
@@ -31,8 +32,8 @@ def main() -> None:
     words.add_argument("run", type=Path)
     words.add_argument("truth", type=Path, nargs="?", default=Path("cohorts/.truth"))
     given = words.parse_args()
-    for line in of_run(given.run, given.truth).iter_rows(named=True):
-        arm = line["model"] if line["scenario"] == "all" else f"{line['model']} {line['scenario']}"
+    for line in of_run(given.run, given.truth).filter((pl.col("model") == MODEL) | (pl.col("scenario") == SCENARIO_ALL)).iter_rows(named=True):
+        arm = line["model"] if line["scenario"] == SCENARIO_ALL else f"{line['model']} {line['scenario']}"
         print(f"{arm:<28} {line['rows']:5d} rows, log score {line['log_score']:.4f}, best {line['best']:.4f},", end=" ")
         print(f"excess {line['excess']:.4f} nats, {line['share']:6.1%} of the way from the prevalence to the best risk")
 

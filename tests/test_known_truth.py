@@ -69,14 +69,23 @@ def values(folder: Path, seed: int, evidences: tuple[str, ...], *overrides: str)
 
 
 @pytest.mark.slow
-def test_the_evidence_that_adds_most_in_truth_is_found_to_add_most(tmp_path: Path) -> None:
-    """One cohort; the lesser evidences add too little for a thousand held-out rows to rank them."""
-    found = values(tmp_path, 0, EVIDENCES)
-    true_first, second = sorted(found, key=lambda v: -v.true_gain)[:2]
-    assert max(found, key=lambda v: v.gain) is true_first
-    assert max(found, key=lambda v: v.expected_gain) is true_first
-    assert true_first.lo > 0
-    assert true_first.gain > 2 * second.gain
+def test_the_two_evidences_that_add_most_in_truth_are_found_to_add_most(tmp_path: Path) -> None:
+    """The mean of two cohorts. Which of the two comes first, and how the lesser three rank, a network of 1,100 rows does not tell (experiments/004)."""
+    found = [value for seed in range(2) for value in values(tmp_path, seed, EVIDENCES)]
+    true, measured, expected = (mean(found, k) for k in ("true_gain", "gain", "expected_gain"))
+    assert top_two(true) == {"ehr", "biomarker"}
+    assert top_two(measured) == top_two(expected) == top_two(true)
+    for first in top_two(true):
+        assert measured[first] > 0.01
+        assert all(measured[other] < measured[first] / 2 for other in set(EVIDENCES) - top_two(true))
+
+
+def mean(found: list[EvidenceValue], key: str) -> dict[str, float]:
+    return {e: float(np.mean([getattr(v, key) for v in found if v.evidence == e])) for e in EVIDENCES}
+
+
+def top_two(value: dict[str, float]) -> set[str]:
+    return set(sorted(value, key=lambda e: -value[e])[:2])
 
 
 @pytest.mark.slow
