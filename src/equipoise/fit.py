@@ -37,7 +37,7 @@ class SplitFit:
 
     Args:
         table: the predictions table of the evaluated rows, all models and scenarios.
-        notes: {"questions", "required", "not_run", "comparators", "training", "tuned", "interval", "reader_notes", "n_parameters"}; aggregates only.
+        notes: {"questions", "required", "not_run", "comparators", "training", "tuned", "n_calibrate", "prediction"}; aggregates only.
     """
 
     table: pl.DataFrame
@@ -88,6 +88,7 @@ def fit_split(config: Mapping[str, Any], cohort: Cohort, split: Split, role: Rol
         "comparators": noted,
         "training": _histories(folder),
         "tuned": tuning,
+        "n_calibrate": int(split.calibrate.size),
         "prediction": manifest,
     }
     fit = SplitFit(pl.concat(tables, how="diagonal_relaxed"), notes)
@@ -101,6 +102,7 @@ def joined_notes(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     made = dict(first) | {"training": [t for f in folds for t in f["training"]], "tuned": [f["tuned"] for f in folds if f["tuned"]]}
     if len(folds) == 1:
         return made
+    made["n_calibrate"] = None  # every fold has its own
     made["not_run"] = {k: why for f in folds for k, why in f["not_run"].items()}
     models = dict.fromkeys(k for f in folds for k in f["comparators"])
     made["comparators"] = {m: _by_fold([f["comparators"][m] for f in folds if m in f["comparators"]]) for m in models}

@@ -22,7 +22,7 @@ from equipoise.cohort.roles import Split, check_disjoint, fold_split, folds_of
 from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
 from equipoise.contract.tables import Role
-from equipoise.fit import SplitFit, fit_split, joined_notes, train_ensemble
+from equipoise.fit import SplitFit, comparators_of, fit_split, joined_notes, train_ensemble
 from equipoise.judge import cohort_facts, judge, log_results, open_seal, predictions_hash
 from equipoise.learner.loggers import logging_to
 from equipoise.record import commit, config_hash, print_config, recording, save_config, speak, write_json
@@ -94,6 +94,10 @@ def threads(n: int) -> Iterator[None]:
 def _refuse_early(verb: str, config: Mapping[str, Any], folder: Path) -> None:
     """Mistakes that can be seen before anything is written, or hours of training before they would show."""
     protocol_of(config["trial"])
+    if verb in ("run", "train"):
+        from equipoise.task.time_to_event import refuse_open_horizons
+
+        refuse_open_horizons(config)
     if verb == "predict":
         if not config["model"]:
             raise UserError("`equipoise predict` needs a model", mend="give model=RUN, the folder of a finished run or training")
@@ -215,6 +219,8 @@ def _check_split(config: Mapping[str, Any], cohort: Cohort, split: Split) -> Non
     check_disjoint(cohort.rows["cluster"].to_numpy(), split)
     if split.train.size == 0:
         raise UserError("The cohort has no train rows", found=f"roles {split.sizes()}", mend="give the cohort roles, or a share for train")
+    for comparator in comparators_of(config):
+        comparator.check(cohort)
     for node in config["task"].values():
         target = cohort.target(node["target"])
         _check_protocol(config, node, target)

@@ -72,10 +72,8 @@ def _terms(finding: Finding) -> str:
     """On which rows model and comparators were fitted and recalibrated: only what the record of this run says."""
     if not lines(finding.context, "training"):
         return "How the comparators were fitted is not recorded here: their predictions came with the table."
-    said = [
-        "Comparators were fitted on the train and select rows together, and tuned by inner folds of these; the model was fitted on train rows, its select "
-        "rows chose the epoch."
-    ]
+    rows = "train rows" if finding.tuning else "train and select rows together"
+    said = [f"Comparators were fitted on the {rows}, and tuned by inner folds of these; the model was fitted on train rows, its select rows chose the epoch."]
     said.append(_recalibrated(finding))
     if finding.kind == "continuous":
         said.append(
