@@ -281,7 +281,7 @@ def test_as_many_trainings_are_done_as_were_counted(cohort: Cohort, tmp_path: Pa
     split = Split.of(cohort)
     with caplog.at_level(logging.INFO, logger="equipoise"):
         logging.getLogger("equipoise").propagate = True
-        chosen, _ = tuned(config, cohort, split, tmp_path)
+        chosen, _ = tuned(config, cohort, np.sort(np.concatenate([split.train, split.select])), tmp_path)
         for i in range(2):
             train_member(chosen, cohort, split, seed=i, folder=tmp_path / f"member_{i}", loggers=[])
     said = [r.getMessage() for r in caplog.records if "steps an epoch" in r.getMessage()]
