@@ -15,7 +15,7 @@ import yaml
 from equipoise import fit as fit_module
 from equipoise.cli import main
 from equipoise.cohort.frozen import Cohort, open_cohort
-from equipoise.cohort.roles import Split
+from equipoise.cohort.split import Split
 from equipoise.comparator.linear import Linear
 from equipoise.contract.question import Question
 

@@ -14,7 +14,7 @@ import torch
 
 from equipoise.cohort.draft import ColumnStore, Draft, EventStore
 from equipoise.cohort.frozen import Cohort, freeze
-from equipoise.cohort.roles import Split
+from equipoise.cohort.split import Split
 from equipoise.contract.errors import UserError
 from equipoise.contract.question import Question
 from equipoise.contract.tables import PREDICTION_KEY, PREDICTIONS

@@ -15,7 +15,8 @@ import polars as pl
 
 from equipoise import __version__
 from equipoise.cohort.frozen import Cohort
-from equipoise.cohort.roles import Split, inner_folds
+from equipoise.cohort.roles import inner_folds
+from equipoise.cohort.split import Split
 from equipoise.comparator import Comparator
 from equipoise.contract.errors import UserError
 from equipoise.contract.make import make

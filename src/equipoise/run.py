@@ -18,7 +18,8 @@ from equipoise.cohort.build import build_cohort
 from equipoise.cohort.draft import TargetTable
 from equipoise.cohort.frozen import Cohort
 from equipoise.cohort.outcomes import check_events, event_counts
-from equipoise.cohort.roles import Split, check_disjoint, fold_split, folds_of
+from equipoise.cohort.roles import check_disjoint, fold_split, folds_of
+from equipoise.cohort.split import Split
 from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
 from equipoise.contract.tables import Role

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from equipoise.cohort.frozen import Cohort
-from equipoise.cohort.roles import Split, inner_folds, strata_of
+from equipoise.cohort.outcomes import strata_of
+from equipoise.cohort.roles import inner_folds
+from equipoise.cohort.split import Split
 from equipoise.config.nearest import nearest
 from equipoise.contract.errors import UserError
 from equipoise.learner.train import train_member

@@ -18,7 +18,8 @@ from equipoise.cohort.labels import Unlabelled
 from equipoise.cohort.lookup import Lookup
 from equipoise.cohort.meds import Meds
 from equipoise.cohort.plink import Plink
-from equipoise.cohort.roles import Split, check_disjoint
+from equipoise.cohort.roles import check_disjoint
+from equipoise.cohort.split import Split
 from equipoise.cohort.splits import GivenRoles, RandomFolds
 from equipoise.cohort.table import Table
 from equipoise.contract.errors import UserError

@@ -14,7 +14,9 @@ import yaml
 from equipoise.cohort.build import build_cohort
 from equipoise.cohort.draft import ColumnStore, EventStore, GenotypeStore
 from equipoise.cohort.frozen import Cohort
-from equipoise.cohort.roles import Split, check_disjoint, check_events, fold_split, folds_of
+from equipoise.cohort.outcomes import check_events
+from equipoise.cohort.roles import check_disjoint, fold_split, folds_of
+from equipoise.cohort.split import Split
 from equipoise.contract.make import make
 from equipoise.places import find_data
 

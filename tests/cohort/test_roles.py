@@ -10,8 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from equipoise.cohort.draft import TargetTable
-from equipoise.cohort.outcomes import event_counts
-from equipoise.cohort.roles import Split, assign_roles, check_disjoint, check_events, fold_split, folds_of, inner_folds, strata_of
+from equipoise.cohort.outcomes import check_events, event_counts, strata_of
+from equipoise.cohort.roles import assign_roles, check_disjoint, fold_split, folds_of, inner_folds
+from equipoise.cohort.split import Split
 from equipoise.cohort.targets import target_table
 from equipoise.contract.errors import UserError
 from equipoise.contract.tables import ROLES

@@ -13,7 +13,8 @@ import pytest
 from equipoise.cohort.build import build_cohort, cohort_hash
 from equipoise.cohort.draft import ColumnStore, Draft, EventStore, GenotypeStore
 from equipoise.cohort.generator.dials import EVIDENCES
-from equipoise.cohort.roles import Split, check_disjoint
+from equipoise.cohort.roles import check_disjoint
+from equipoise.cohort.split import Split
 from equipoise.contract.errors import UserError
 from equipoise.contract.tables import ROLES, ROWS, TARGET
 from synthetic_source import PRESETS, SMALL, synthetic

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from equipoise.cohort.roles import Split
+from equipoise.cohort.split import Split
 from equipoise.contract.errors import UserError
 from equipoise.learner.loggers import CsvLogger, WandbLogger, logging_to, mode_here, run_id, write_lines
 from equipoise.learner.redact import redacted

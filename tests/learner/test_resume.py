@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from equipoise.cohort.frozen import Cohort, open_cohort
-from equipoise.cohort.roles import Split
+from equipoise.cohort.split import Split
 from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Batch
 from equipoise.learner.course import Course

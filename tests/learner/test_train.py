@@ -15,7 +15,7 @@ import torch
 from equipoise.assemble import assemble, fit_views
 from equipoise.batches import Batches, at_rows, evidences_of, open_views
 from equipoise.cohort.frozen import Cohort, freeze
-from equipoise.cohort.roles import Split
+from equipoise.cohort.split import Split
 from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Draws
 from equipoise.learner.course import Course

@@ -16,8 +16,9 @@ from equipoise.cohort.ids import ID_TYPES
 from equipoise.cohort.labels import Labelled, Labels, Unlabelled
 from equipoise.cohort.lookup import Lookup, Relatives
 from equipoise.cohort.reading import check_name, file_hash
-from equipoise.cohort.roles import Split, check_disjoint
+from equipoise.cohort.roles import check_disjoint
 from equipoise.cohort.source import Source
+from equipoise.cohort.split import Split
 from equipoise.cohort.splits import UNPLACED, Folds, Roles
 from equipoise.contract.errors import UserError
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from equipoise.cohort.draft import TargetTable
+from equipoise.cohort.split import Split
 from equipoise.contract.errors import UserError
-
-if TYPE_CHECKING:  # roles.py imports this file
-    from equipoise.cohort.roles import Split
 
 STRATA = 4
 

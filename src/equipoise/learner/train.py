@@ -17,7 +17,7 @@ from equipoise.assemble import assemble, fit_views
 from equipoise.batches import Batches, at_rows, evidences_of, open_views
 from equipoise.cohort.draft import TargetTable
 from equipoise.cohort.frozen import Cohort
-from equipoise.cohort.roles import Split
+from equipoise.cohort.split import Split
 from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
 from equipoise.data import CohortData, chunks, dropout_of
