@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from equipoise.cohort.draft import Draft
 from equipoise.cohort.frozen import FORMAT, Cohort, freeze, open_cohort
 from equipoise.cohort.source import Source
@@ -76,11 +78,23 @@ def _draft(source: Source, fingerprint: dict[str, Any]) -> Draft:
     draft = source.draft()
     if source.fingerprint() != fingerprint:
         raise UserError("The cohort's input files changed while they were read", mend="wait until they are written, and build again")
+    _check_clusters(draft)
     for line in draft.flow:
         note = f" ({line['note']})" if line.get("note") else ""
         log.info("flow: %s: %d rows, %d subjects%s", line["step"], line["n_rows"], line["n_subjects"], note)
     log.info("cohort drafted in %.1f s", time.perf_counter() - started)
     return draft
+
+
+def _check_clusters(draft: Draft) -> None:
+    """The law by which dividing whole clusters divides whole subjects, whatever the source."""
+    several = draft.rows.group_by("subject_id").agg(pl.col("cluster").n_unique() > 1)["cluster"].sum()
+    if several:
+        raise UserError(
+            f"{several} subjects have rows in more than one cluster",
+            expected="all rows of a subject in one cluster: a division by cluster would put them into two roles",
+            mend="let the source join such clusters (equipoise.cohort.clusters.join_subjects)",
+        )
 
 
 def _write_truth(source: Source, folder: Path) -> None:

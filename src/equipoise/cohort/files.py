@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from equipoise.cohort.clusters import join_subjects
 from equipoise.cohort.draft import Draft
 from equipoise.cohort.evidence import Asked, EvidenceSource, Input
 from equipoise.cohort.ids import ID_TYPES
@@ -34,7 +35,8 @@ class Files(Source):
         labels: which rows there are, and their outcomes.
         roles: which role each row serves; None for people to predict only.
         folds: given or random folds for cross-validation, or None.
-        clusters: the family, household or provider of each subject; None: every subject is its own cluster.
+        clusters: the family, household or provider of each subject; None: every subject is its own cluster. A subject whose rows lie in several
+            joins them to one.
         relatives: pairs of relatives, whose clusters are joined, or None.
         site: the site of each row, or None.
         scores: published scores by name, to compare with; never inputs.
@@ -87,7 +89,9 @@ class Files(Source):
     def fingerprint(self) -> dict[str, Any]:
         self._all_there()
         parts = {key: {**part.settings(), "inputs": {n: file_hash(p) for n, p in part.inputs().items()}} for key, part in self._parts()}
-        return {"source": "files", "id_type": self.id_type, "predict_only": self.predict_only, **parts}
+        # What changes rows of some cohorts only is named for these only: the others keep their hash.
+        rules = {"clusters_joined_by_subject": True} if self.clusters is not None and self.clusters.time is not None else {}
+        return {"source": "files", "id_type": self.id_type, "predict_only": self.predict_only, **parts, **rules}
 
     def _all_there(self) -> None:
         for key, part in self._parts():
@@ -160,6 +164,10 @@ class Files(Source):
             counts["clusters"] = {"rows_without": int(found.null_count())}
             cluster = found.fill_null("subject " + asked.subject_id)
         names = cluster.to_numpy().astype(str)
+        if self.clusters is not None:
+            names, moved = join_subjects(names, asked.subject_id.to_numpy().astype(str))
+            if moved:
+                counts["clusters"]["subjects_in_several"] = moved
         if self.relatives is not None:
             names, pairs = self.relatives.join(names, asked)
             counts["relatives"] = {"pairs": pairs}

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from equipoise.cohort.clusters import join_clusters
 from equipoise.cohort.evidence import Asked, Claim, Input
 from equipoise.cohort.ids import canonical_ids
 from equipoise.cohort.join import to_rows
@@ -91,7 +90,7 @@ class Relatives(Input):
         """Joins clusters that a pair connects.
 
         Args:
-            cluster: (n,) of str.
+            cluster: (n,) of str, all rows of a subject in one.
             asked: the rows.
 
         Returns:
@@ -103,17 +102,10 @@ class Relatives(Input):
         if not 0 < self.minimum <= 0.5:
             raise UserError(f"Config key cohort.relatives.minimum is {self.minimum}", expected="a kinship coefficient in (0, 0.5]", mend="correct it")
         table = table.filter((as_number(table[self.kinship], f"Column {self.kinship} of {path}") >= self.minimum).fill_null(False))
-        names, member = np.unique(cluster, return_inverse=True)
-        of_subject = dict(zip(asked.subject_id.to_list(), member.tolist(), strict=True))
+        row_of = dict(zip(asked.subject_id.to_list(), range(asked.size), strict=True))
         pairs = []
         for a, b in zip(*(canonical_ids(table[c], asked.id_type, f"Column {c} of {path}").to_list() for c in (self.first, self.second)), strict=True):
-            if a in of_subject and b in of_subject:
-                pairs.append((of_subject[a], of_subject[b]))
-        if not pairs:
-            return cluster, 0
-        left, right = np.array(pairs).T
-        graph = coo_array((np.ones(left.size), (left, right)), shape=(names.size, names.size))
-        component = connected_components(graph, directed=False)[1]
-        first_name = np.full(component.max() + 1, names.size)
-        np.minimum.at(first_name, component, np.arange(names.size))
-        return names[first_name[component]][member], len(pairs)
+            if a in row_of and b in row_of:
+                pairs.append((row_of[a], row_of[b]))
+        left, right = np.array(pairs, np.int64).reshape(-1, 2).T
+        return join_clusters(cluster, left, right), len(pairs)
