@@ -233,6 +233,7 @@ def test_the_same_cohort_is_said_in_yaml(tmp_path: Path) -> None:
       folds: null
       clusters: null
       relatives: null
+      kinship: null
       site: null
       scores: {{}}
       predict_only: false

@@ -62,6 +62,7 @@ def files(evidence: dict[str, Any], labels: Any, **more: Any) -> Files:
         "folds": None,
         "clusters": None,
         "relatives": None,
+        "kinship": None,
         "site": None,
         "scores": {},
         "predict_only": False,

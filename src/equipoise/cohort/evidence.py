@@ -107,6 +107,9 @@ class Input(ABC):
 class EvidenceSource(Input):
     """Fills one evidence's store."""
 
+    genotypes: ClassVar[bool] = False
+    """Whether the store is a `GenotypeStore`, from which relatives can be found."""
+
     @abstractmethod
     def read(self, asked: Asked) -> Delivery:
         """Reads, validates and joins.

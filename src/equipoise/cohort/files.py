@@ -11,9 +11,10 @@ import numpy as np
 import polars as pl
 
 from equipoise.cohort.clusters import join_subjects
-from equipoise.cohort.draft import Draft
-from equipoise.cohort.evidence import Asked, EvidenceSource, Input
+from equipoise.cohort.draft import Draft, GenotypeStore
+from equipoise.cohort.evidence import Asked, Delivery, EvidenceSource, Input
 from equipoise.cohort.ids import ID_TYPES
+from equipoise.cohort.kinship import Kinship, unknown_kinship
 from equipoise.cohort.labels import Labelled, Labels, Unlabelled
 from equipoise.cohort.lookup import Lookup, Relatives
 from equipoise.cohort.reading import check_name, file_hash
@@ -38,6 +39,7 @@ class Files(Source):
         clusters: the family, household or provider of each subject; None: every subject is its own cluster. A subject whose rows lie in several
             joins them to one.
         relatives: pairs of relatives, whose clusters are joined, or None.
+        kinship: where neither clusters nor relatives are given, relatives are found from the genotypes by this rule; None: they are not looked for.
         site: the site of each row, or None.
         scores: published scores by name, to compare with; never inputs.
         predict_only: people to predict for: only subjects and prediction times are read of the labels, and roles, folds and scores are left alone.
@@ -54,6 +56,7 @@ class Files(Source):
         folds: Folds | None,
         clusters: Lookup | None,
         relatives: Relatives | None,
+        kinship: Kinship | None,
         site: Lookup | None,
         scores: Mapping[str, Lookup],
         predict_only: bool,
@@ -77,6 +80,12 @@ class Files(Source):
             check_name(name)
         if not self.evidence:
             raise UserError("Config key cohort.evidence is empty", expected="at least one evidence", mend="name one, with its files")
+        if kinship is not None and not isinstance(kinship, Kinship):
+            raise UserError(f"Config key cohort.kinship is {type(kinship).__name__}", expected="a part of kind Kinship", mend="correct its _target_")
+        # Whoever is only predicted for serves no role: nothing can leak, and nothing need be known.
+        looked_for = clusters is None and relatives is None and not self.predict_only
+        self._genotyped = [name for name, part in self.evidence.items() if part.genotypes and looked_for]
+        self.kinship = kinship if self._genotyped else None
 
     def _parts(self) -> Iterator[tuple[str, Input]]:
         """Every part with its config key."""
@@ -90,7 +99,9 @@ class Files(Source):
         self._all_there()
         parts = {key: {**part.settings(), "inputs": {n: file_hash(p) for n, p in part.inputs().items()}} for key, part in self._parts()}
         # What changes rows of some cohorts only is named for these only: the others keep their hash.
-        rules = {"clusters_joined_by_subject": True} if self.clusters is not None and self.clusters.time is not None else {}
+        rules: dict[str, Any] = {"clusters_joined_by_subject": True} if self.clusters is not None and self.clusters.time is not None else {}
+        if self.kinship is not None:
+            rules["kinship"] = self.kinship.settings()
         return {"source": "files", "id_type": self.id_type, "predict_only": self.predict_only, **parts, **rules}
 
     def _all_there(self) -> None:
@@ -109,14 +120,15 @@ class Files(Source):
         flow = [_line("labels" if not labelled.predict_only else "people to predict for", labelled.subject_id)]
         everyone = self._asked(labelled)
         counts: dict[str, Any] = {"labels": labelled.counts, "evidence": {}}
-        cluster = self._cluster(everyone, counts)
+        read: dict[str, Delivery] = {}
+        cluster = self._cluster(everyone, counts, read)
         role, included = self._roles(everyone, cluster, labelled, flow, counts)
         asked = self._asked(labelled, included)
         cluster, role = cluster[included], role[included]
         targets = {name: _taken(target, included) for name, target in labelled.targets.items()}
         stores, present = {}, []
         for name, source in self.evidence.items():
-            delivery = source.read(asked)
+            delivery = read[name] if name in read and included.size == everyone.size else source.read(asked)
             stores[name], counts["evidence"][name] = delivery.store, {**delivery.counts, "notes": delivery.notes}
             present.append(delivery.present)
             flow.append({**_line(f"rows with {name}", asked.subject_id.filter(pl.Series(delivery.present))), "note": _join_note(delivery.counts)})
@@ -157,7 +169,8 @@ class Files(Source):
         labels = self.labels.claims()
         return Asked(subject, time, self.id_type, labelled.predict_only, refused, reserved, None if labels is None else labels.path)
 
-    def _cluster(self, asked: Asked, counts: dict[str, Any]) -> np.ndarray:
+    def _cluster(self, asked: Asked, counts: dict[str, Any], read: dict[str, Delivery]) -> np.ndarray:
+        """The cluster of every row, (n,) of str; evidences that had to be read for it are put into ``read``."""
         cluster = asked.subject_id
         if self.clusters is not None:
             found = self.clusters.texts(asked, "cohort.clusters")
@@ -171,6 +184,20 @@ class Files(Source):
         if self.relatives is not None:
             names, pairs = self.relatives.join(names, asked)
             counts["relatives"] = {"pairs": pairs}
+        notes = counts["notes"] = []
+        for name in self._genotyped:
+            if self.kinship is None:
+                notes.append(unknown_kinship())
+                break
+            read[name] = self.evidence[name].read(asked)
+            store = read[name].store
+            if isinstance(store, GenotypeStore):
+                names, count, said = self.kinship.join(names, store)
+                counts.setdefault("kinship", {})[name] = count
+                notes += said
+        # Said before rows are divided: a division that fails for one large family would not say why it is one.
+        for note in notes:
+            log.warning("clusters: %s", note)
         return names
 
     def _roles(

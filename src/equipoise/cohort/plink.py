@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -36,6 +36,8 @@ class Plink(EvidenceSource):
 
     Source: PLINK 1 binary format (cog-genomics.org/plink/1.9/formats).
     """
+
+    genotypes: ClassVar[bool] = True
 
     path: str
     chromosomes: Sequence[str] | None = None
