@@ -127,6 +127,41 @@ def test_too_few_events_are_refused_with_their_count() -> None:
     check_events(none_held_out, Split.from_roles(np.array(["train"] * 100)), min_train=10, min_held_out=5)
 
 
+def test_select_rows_without_an_event_are_refused() -> None:
+    role = np.array(["train"] * 40 + ["select"] * 20 + ["held_out"] * 40)
+    few = binary([1.0] * 20 + [0.0] * 20 + [0.0] * 20 + [1.0] * 20 + [0.0] * 20)
+    with pytest.raises(UserError, match=r"0 of kind 'event' among the 20 select rows.*at least 1.*stratify the division") as refused:
+        check_events(few, Split.from_roles(role), min_train=10, min_held_out=5)
+    assert "min_events_select" not in str(refused.value)
+    one = binary([1.0] * 20 + [0.0] * 20 + [1.0] + [0.0] * 19 + [1.0] * 20 + [0.0] * 20)
+    check_events(one, Split.from_roles(role), min_train=10, min_held_out=5)
+    with pytest.raises(UserError, match="has 1 of kind 'event' among the 20 select rows"):
+        check_events(one, Split.from_roles(role), min_train=10, min_held_out=5, min_select=2)
+    check_events(few, Split.from_roles(np.where(role == "select", "calibrate", role)), min_train=10, min_held_out=5)
+    of_one_class = TargetTable("multiclass", target_table(np.array([0.0, 1.0] * 20 + [0.0] * 20 + [0.0, 1.0] * 20)), classes=("a", "b"))
+    with pytest.raises(UserError, match=r"Too few classes among the select rows.*give select rows a larger share"):
+        check_events(of_one_class, Split.from_roles(role), min_train=10, min_held_out=5)
+
+
+def test_select_rows_of_every_fold_get_their_share_of_rare_events(tmp_path: Path) -> None:
+    cohort = tiny_cohort(tmp_path / "c", n=400)
+    assert cohort.folds is not None
+    rare = np.zeros(400)
+    rare[np.unique(cohort.rows["cluster"].to_numpy(), return_index=True)[1][::14]] = 1  # events in clusters of their own
+    target, events = binary(rare.tolist()), int(rare.sum())
+    lacking = {True: 0, False: 0}
+    for fold in folds_of(cohort, 0):
+        for seed in range(6):
+            for stratified in lacking:
+                stratum = strata_of(target) if stratified else None
+                split = fold_split(cohort, 0, fold, select_share=0.15, calibrate_share=0.0, seed=seed, stratum=stratum)
+                share = rare[split.select].sum() / max(rare[split.train].sum() + rare[split.select].sum(), 1)
+                lacking[stratified] += int(not 0.05 <= share <= 0.25)
+    assert events >= 10
+    assert lacking[True] == 0
+    assert lacking[False] > 0
+
+
 def test_a_class_that_occurs_once_in_training_is_refused() -> None:
     outcome = np.array([0.0] * 30 + [1.0] * 30 + [2.0] * 2)
     role = np.array((["train"] * 20 + ["held_out"] * 10) * 2 + ["train", "held_out"])

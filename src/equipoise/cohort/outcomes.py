@@ -7,6 +7,7 @@ import numpy as np
 from equipoise.cohort.draft import TargetTable
 from equipoise.cohort.split import Split
 from equipoise.contract.errors import UserError
+from equipoise.contract.tables import Role
 
 STRATA = 4
 
@@ -40,7 +41,9 @@ def event_counts(target: TargetTable, rows: np.ndarray) -> dict[str, int]:
             return {"observed": int(observed.sum())}
 
 
-def check_events(target: TargetTable, split: Split, *, min_train: int, min_held_out: int, min_class: int = 2, of: str = "the outcome") -> None:
+def check_events(
+    target: TargetTable, split: Split, *, min_train: int, min_held_out: int, min_select: int = 1, min_class: int = 2, of: str = "the outcome"
+) -> None:
     """Refuses a split with too few events.
 
     Args:
@@ -48,15 +51,17 @@ def check_events(target: TargetTable, split: Split, *, min_train: int, min_held_
         split: the roles.
         min_train: least number of events (and of rows without one) among train rows.
         min_held_out: likewise among held-out rows; not asked where no row is held out.
-        min_class: for classes, the least number of train rows of each class that occurs, and of classes among held-out rows.
+        min_select: likewise among select rows; not asked where there are none. Without an event, early stopping and sweeps choose by noise.
+        min_class: for classes, the least number of train rows of each class that occurs, and of classes among held-out and among select rows.
         of: how the error calls the outcome, e.g. "target 'died' in fold 3".
 
     Raises:
         UserError: naming role, count and minimum.
     """
-    for role, least in (("train", min_train), ("held_out", min_held_out)):
-        rows = split.train if role == "train" else split.held_out
-        if role == "held_out" and not rows.size:
+    minima: dict[Role, int] = {"train": min_train, "select": min_select, "held_out": min_held_out}
+    for role, least in minima.items():
+        rows = split.rows(role)
+        if role != "train" and not rows.size:
             continue
         counts = event_counts(target, rows)
         if target.kind == "multiclass":
@@ -69,7 +74,8 @@ def check_events(target: TargetTable, split: Split, *, min_train: int, min_held_
                 raise UserError(
                     f"Too few rows to work with: {of} has {count} of kind '{name}' among the {rows.size} {role} rows",
                     expected=f"at least {least}",
-                    mend="gather more rows, give this role a larger share, use fewer folds, or lower validation.min_events_" + role,
+                    mend="gather more rows, give this role a larger share, stratify the division by this target, or use fewer folds"
+                    + ("" if role == "select" else f", or lower validation.min_events_{role}"),
                 )
 
 
@@ -84,7 +90,7 @@ def _check_classes(counts: dict[str, int], everywhere: dict[str, int], role: str
                 mend="join rare classes, leave their rows out, or use fewer folds",
             )
     elif sum(counts[name] > 0 for name in occurring) < least:
-        raise UserError(f"Too few classes among the {role} rows of {of}", expected=f"at least {least} classes", mend="give held-out rows a larger share")
+        raise UserError(f"Too few classes among the {role} rows of {of}", expected=f"at least {least} classes", mend=f"give {role} rows a larger share")
 
 
 def strata_of(target: TargetTable) -> np.ndarray:
