@@ -233,8 +233,11 @@ def newcomers() -> Draft:
 
 
 def test_new_people_with_unknown_codes_missing_columns_and_no_outcomes_are_predicted_and_counted(paths: list[Path], tmp_path: Path) -> None:
-    cohort = freeze(newcomers(), tmp_path / "new", "new", {})
+    draft = newcomers()
+    draft.counts = {"evidence": {"clinical": {"notes": ["3 values were dropped"]}}}
+    cohort = freeze(draft, tmp_path / "new", "new", {})
     made = predict_rows(paths, cohort, all_rows(cohort), draws=4)
+    assert made.manifest["cohort_notes"] == ["evidence clinical: 3 values were dropped"]
     notes = made.manifest["reader_notes"]
     assert notes["ehr"]["unknown_codes"] >= 1
     assert notes["clinical"]["missing_columns"] == ["bmi"]

@@ -42,8 +42,8 @@ class Predictions:
 
     Args:
         table: columns of `contract.tables.PREDICTIONS` and ``present_<evidence>``.
-        manifest: what the interval is and its level (kind None: not estimated, with a note), members, draws, model and cohort hashes, reader notes,
-            counts; aggregates only.
+        manifest: what the interval is and its level (kind None: not estimated, with a note), members, draws, model and cohort hashes, reader and cohort
+            notes, counts; aggregates only.
     """
 
     table: pl.DataFrame
@@ -166,6 +166,7 @@ class Ensemble:
             "rows": int(rows.size),
             "abstained": int(nothing.sum()),
             "reader_notes": self._notes(cohort),
+            "cohort_notes": cohort.notes,
         }
         return Predictions(pl.concat(tables), manifest)
 

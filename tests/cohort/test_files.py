@@ -67,8 +67,34 @@ def test_people_without_evidence_stay_and_people_without_labels_go(tmp_path: Pat
     ids = cohort.manifest["counts"]["evidence"]["genotype"]["ids"]
     assert (ids["matched"], ids["unmatched"], ids["without"]) == (30, 10, 1)
     assert {"step": "rows with nothing present", "n_rows": 1, "n_subjects": 1, "note": "kept"} in cohort.manifest["flow"]
-    assert "flow: rows with ehr: 30 rows, 30 subjects (30 of 40 subjects of the source matched, 10 unmatched)" in caplog.text
+    assert (
+        "flow: rows with ehr: 30 rows, 30 subjects (30 of 40 subjects of the source matched, 10 unmatched, 1 of the rows' subjects not in the source)"
+        in caplog.text
+    )
     assert "999" not in caplog.text
+
+
+def test_what_was_dropped_is_said_at_every_opening_and_not_at_the_building_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    world = World(tmp_path)
+    pl.DataFrame({"id": world.ids, "glucose": [5.0] * 40, "unit": ["mmol/L"] * 37 + ["stone"] * 3}).write_csv(tmp_path / "glucose.csv")
+    table = Table(path=str(tmp_path / "glucose.csv"), id="id", units={"glucose": "mmol/L"}, unit_columns={"glucose": "unit"})
+    said = []
+    for _ in range(2):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            cohort = build_cohort(world.source(evidence={"lab": table}), tmp_path / "cohorts")
+        said.append([record.getMessage() for record in caplog.records])
+    assert said[0] == said[1] == cohort.notes
+    assert cohort.notes == ["evidence lab: 3 values are in units without a declared conversion and were dropped, of glucose"]
+
+
+def test_subjects_that_a_source_lacks_or_repeats_are_in_the_flow(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    lines = {"id": [*world.ids[:30], *world.ids[:4]], "when": ["2019-01-01"] * 30 + ["2019-06-01"] * 4, "x": range(34)}
+    pl.DataFrame(lines).write_csv(tmp_path / "visits.csv")
+    cohort = build_cohort(world.source(evidence={"visits": Table(path=str(tmp_path / "visits.csv"), id="id", time="when")}), tmp_path / "cohorts")
+    note = next(line["note"] for line in cohort.manifest["flow"] if line["step"] == "rows with visits")
+    assert note == "30 of 30 subjects of the source matched, 0 unmatched, 10 of the rows' subjects not in the source, 4 on more than one line"
 
 
 def test_rows_outside_the_given_splits_are_left_out_of_everything(tmp_path: Path) -> None:

@@ -112,6 +112,7 @@ def test_units_by_line_are_converted_and_unknown_ones_dropped(tmp_path: Path) ->
     delivery = Table(path=path, id="id", units={"glucose": "mg/dL"}, **keys).read(asked(list("abcd")))  # type: ignore[arg-type]
     np.testing.assert_array_equal(store_of(delivery).number[:, 0], [90, 90, np.nan, 80])
     assert delivery.counts["units"] == {"glucose": {"converted": 1, "unit_missing": 1, "unit_unknown": 1}}
+    assert delivery.notes == ["1 values are in units without a declared conversion and were dropped, of glucose"]
     with pytest.raises(UserError, match="has a unit column and no declared unit"):
         Table(path=path, id="id", **keys).read(asked(["a"]))  # type: ignore[arg-type]
 

@@ -69,6 +69,9 @@ def build_cohort(source: Source, cohorts_dir: Path, *, truth_dir: Path | None = 
     cohort = open_cohort(folder, verify=not built)
     if cohort.hash != name:
         raise UserError(f"Cohort folder {folder} holds cohort {cohort.hash}", expected=f"cohort {name}", mend="delete the folder and build the cohort again")
+    if not built:  # the source has said them otherwise
+        for note in cohort.notes:
+            log.warning("%s", note)
     log.info("cohort %s: %d rows, %d subjects, roles %s", name, cohort.size, cohort.manifest["n_subjects"], cohort.manifest["roles"])
     return cohort
 

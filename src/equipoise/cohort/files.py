@@ -248,4 +248,6 @@ def _line(step: str, subject_id: pl.Series) -> dict[str, Any]:
 
 def _join_note(counts: Mapping[str, Any]) -> str:
     ids = counts["ids"]
-    return f"{ids['matched']} of {ids['in_source']} subjects of the source matched, {ids['unmatched']} unmatched"
+    further = {"of the rows' subjects not in the source": ids["without"], "on more than one line": ids["duplicated"]}
+    said = "".join(f", {count} {what}" for what, count in further.items() if count)
+    return f"{ids['matched']} of {ids['in_source']} subjects of the source matched, {ids['unmatched']} unmatched{said}"

@@ -48,6 +48,13 @@ class Cohort:
     def evidences(self) -> tuple[str, ...]:
         return tuple(self.manifest["evidences"])
 
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of how it was read: values dropped, relatives not known; sentences without identifiers."""
+        counts = self.manifest["counts"]
+        of_evidence = [f"evidence {name}: {note}" for name, own in counts.get("evidence", {}).items() for note in own.get("notes", [])]
+        return [*(f"clusters: {note}" for note in counts.get("notes", [])), *of_evidence]
+
     @cached_property
     def present(self) -> np.ndarray:
         """bool (n, M) in the order of `evidences`."""

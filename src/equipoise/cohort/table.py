@@ -72,7 +72,7 @@ class Table(EvidenceSource):
             notes.append(f"column {name} is free text or dates and is not used")
         numbers = [n for n, k in kinds.items() if k == "number"]
         categories = [n for n, k in kinds.items() if k == "category"]
-        lines = self._numbers(table, numbers, counts)
+        lines = self._numbers(table, numbers, counts, notes)
         joined = to_rows(asked, ids, time, lines.hstack([as_text(table[c]).alias(c) for c in categories]), f"Table {self.file}")
         empty = [c for c in (*numbers, *categories) if joined[c].null_count() == asked.size]
         if empty:
@@ -132,7 +132,7 @@ class Table(EvidenceSource):
         free = self.columns is None and levels > max(FREE_TEXT_LEVELS, column.len() // 4)
         return "text" if free else "category"
 
-    def _numbers(self, table: pl.DataFrame, names: list[str], counts: dict[str, Any]) -> pl.DataFrame:
+    def _numbers(self, table: pl.DataFrame, names: list[str], counts: dict[str, Any], notes: list[str]) -> pl.DataFrame:
         """The number columns in their declared units, impossible values dropped; null where missing."""
         matrix = np.empty((table.height, len(names)))
         mixed = {}
@@ -143,6 +143,8 @@ class Table(EvidenceSource):
                 unit = as_text(table[unit_column]).to_numpy()
                 matrix[:, i], mixed[name] = self._in_unit(matrix[:, i].copy(), unit, name)
         counts["units"] = {k: v for k, v in mixed.items() if v}
+        if lost := {k: v["unit_unknown"] for k, v in mixed.items() if v.get("unit_unknown")}:
+            notes.append(f"{sum(lost.values())} values are in units without a declared conversion and were dropped, of {', '.join(list(lost)[:5])}")
         kind = np.broadcast_to(np.arange(len(names)), matrix.shape).ravel()
         flat = matrix.ravel()
         counts["ranges"] = drop_impossible(flat, kind, names, self.ranges, f"table {self.file}") if names else {}
