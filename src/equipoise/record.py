@@ -10,6 +10,7 @@ import os
 import platform
 import subprocess
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -129,9 +130,18 @@ def save_config(config: Mapping[str, Any], folder: Path) -> str:
     return text
 
 
+def fault(error: BaseException) -> str:
+    """A fault for the record: its kind and where it arose. Its message is a library's and may quote the data: it stands on the terminal only."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = "; ".join(f"{Path(f.filename).name}:{f.lineno} in {f.name}" for f in reversed(frames[-3:]))
+    return f"{type(error).__name__} at {place}" if place else type(error).__name__
+
+
 @contextmanager
 def recording(folder: Path, command: str) -> Iterator[dict[str, Any]]:
     """Keeps the run's log and manifest; the manifest's ``status`` says how the run ended: done, mistake, interrupted, fault.
+
+    Neither holds what an error's text quotes of the data.
 
     Yields:
         the manifest, to be filled.
@@ -154,13 +164,13 @@ def recording(folder: Path, command: str) -> Iterator[dict[str, Any]]:
         yield manifest
         manifest["status"] = "done"
     except UserError as e:
-        manifest |= {"status": "mistake", "error": str(e)}
+        manifest |= {"status": "mistake", "error": e.recorded}
         raise
     except KeyboardInterrupt:
         manifest["status"] = "interrupted"
         raise
     except BaseException as e:
-        manifest |= {"status": "fault", "error": f"{type(e).__name__}: {e}"}
+        manifest |= {"status": "fault", "error": fault(e)}
         raise
     finally:
         manifest["seconds"] = round(time.perf_counter() - began, 1)

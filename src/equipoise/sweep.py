@@ -11,14 +11,14 @@ from typing import Any
 import polars as pl
 
 from equipoise.contract.errors import UserError
-from equipoise.record import write_json
+from equipoise.record import fault, write_json
 from equipoise.run import run_verb
 
 log = logging.getLogger("equipoise.sweep")
 
 
 def run_job(verb: str, config: dict[str, Any], folder: Path, *, command: str, overrides: list[str]) -> float | None:
-    """One job of a sweep. Whatever goes wrong is written into its folder, and the sweep goes on.
+    """One job of a sweep. Whatever goes wrong is written into its folder, without what its text quotes of the data, and the sweep goes on.
 
     Returns:
         The primary endpoint on select rows, for sweepers that optimise; None when the job failed.
@@ -30,11 +30,12 @@ def run_job(verb: str, config: dict[str, Any], folder: Path, *, command: str, ov
         primary = results.get("verdict_detail", {}).get("primary")
         end |= {"primary": primary, "objective": results.get("endpoints", {}).get(primary, {}).get("value")}
     except UserError as e:
-        end |= {"status": "mistake", "error": str(e)}
-        log.error("job %s: %s", folder.name, e)
+        # A launcher may keep what a job prints: it gets no more than the records do.
+        end |= {"status": "mistake", "error": e.recorded}
+        log.error("job %s: %s", folder.name, e.recorded)
     except Exception as e:
-        end |= {"status": "fault", "error": f"{type(e).__name__}: {e}"}
-        log.error("job %s: %s", folder.name, traceback.format_exc())
+        end |= {"status": "fault", "error": fault(e)}
+        log.error("job %s: %s (its message: run the job alone)\n%s", folder.name, type(e).__name__, "".join(traceback.format_tb(e.__traceback__)))
     write_json(folder / "job.json", end)
     objective = end["objective"]
     return None if objective is None else float(objective)

@@ -48,7 +48,7 @@ def test_tuning_is_divided_by_cluster_and_stratum_and_the_rest_is_kept(tmp_path:
 
 
 def test_splits_that_say_something_else_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"has the split 'validation'.*divide"):
+    with pytest.raises(UserError, match=r"has 1 splits that .*Found: 'validation'.*divide"):
         given(tmp_path, ["train"] * 60 + ["validation"] * 60).assign(ASKED, ALONE, TARGETS)
     with pytest.raises(UserError, match="1 clusters lie in two splits"):
         given(tmp_path, ["train"] * 61 + ["held_out"] * 59).assign(ASKED, PAIRS, TARGETS)

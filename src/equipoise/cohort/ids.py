@@ -41,7 +41,7 @@ def canonical_ids(column: pl.Series, id_type: str, of: str) -> pl.Series:
             raise UserError(
                 f"{of} holds {bad.len()} ids that are not whole numbers in canonical spelling",
                 expected="e.g. 7, neither '007' nor '7.0'",
-                found=_shown(bad),
+                examples=_shown(bad),
                 mend="declare cohort.id_type=str, or clean the ids",
             )
     return text
@@ -58,7 +58,7 @@ def no_duplicates(ids: pl.Series, of: str, mend: str) -> None:
     """Raises UserError when an id stands more than once, with the count and up to three of them."""
     again = ids.filter(ids.is_duplicated()).unique(maintain_order=True)
     if again.len():
-        raise UserError(f"{of} has {again.len()} subjects on more than one line", expected="one line a subject", found=_shown(again), mend=mend)
+        raise UserError(f"{of} has {again.len()} subjects on more than one line", expected="one line a subject", examples=_shown(again), mend=mend)
 
 
 def join_counts(asked: pl.Series, found: pl.Series, of: str) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def join_counts(asked: pl.Series, found: pl.Series, of: str) -> dict[str, Any]:
         raise UserError(
             f"None of the {theirs.len()} subjects of {of} is among the {mine.len()} subjects of the labels",
             expected="the same ids in the same spelling",
-            found=f"{_shown(theirs.sort())} against {_shown(mine.sort())}",
+            examples=f"{_shown(theirs.sort())} against {_shown(mine.sort())}",
             mend="name the right id column, or correct the spelling ('007' is not 7)",
         )
     counts = found.value_counts()

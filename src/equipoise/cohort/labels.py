@@ -190,7 +190,7 @@ def _unique(ids: pl.Series, time: pl.Series, of: str) -> None:
         raise UserError(
             f"Labels {of} hold {again.unique().height} rows more than once",
             expected="one line a subject and prediction time",
-            found=f"e.g. subjects {shown}",
+            examples=f"e.g. subjects {shown}",
             mend="remove the repetitions, or name the column of prediction times",
         )
 

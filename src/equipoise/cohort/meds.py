@@ -171,7 +171,7 @@ def _scan(path: Path, unit_column: str | None) -> pl.LazyFrame:
     try:
         found = pq.read_schema(path)
     except (OSError, ValueError) as e:
-        raise UserError(f"MEDS data file {path} cannot be read", found=str(e).splitlines()[0][:200], mend="repair or replace the file") from e
+        raise UserError(f"MEDS data file {path} cannot be read", examples=str(e).splitlines()[0][:200], mend="repair or replace the file") from e
     names = set(found.names)
     for name in (MEDS_SUBJECT, MEDS_TIME, MEDS_CODE, *([unit_column] if unit_column else [])):
         if name not in names:

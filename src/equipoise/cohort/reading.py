@@ -40,7 +40,7 @@ def read_table(path: Path) -> pl.DataFrame:
         else:
             raise UserError(f"File {path} is of a kind that is not read", expected="parquet, csv, tsv or txt", mend="convert it")
     except (pl.exceptions.PolarsError, OSError, ValueError) as e:
-        raise UserError(f"File {path} cannot be read as {kind[1:]}", found=str(e).strip().splitlines()[0][:200], mend="repair or replace the file") from e
+        raise UserError(f"File {path} cannot be read as {kind[1:]}", examples=str(e).strip().splitlines()[0][:200], mend="repair or replace the file") from e
     if not table.height:
         raise UserError(f"File {path} has no rows", expected="at least one row below the header", mend="give a table with rows")
     return table
@@ -97,7 +97,7 @@ def as_number(column: pl.Series, of: str) -> pl.Series:
         raise UserError(
             f"{of} holds {bad.len()} texts that are no numbers",
             expected="numbers, or one of the missing signs " + ", ".join(repr(m) for m in MISSING),
-            found=shown,
+            examples=shown,
             mend="clean them, list the column in `categories`, or exclude it",
         )
     return number.fill_nan(None)

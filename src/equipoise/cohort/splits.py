@@ -79,8 +79,9 @@ class GivenRoles(Roles):
         unknown = sorted(set(given.tolist()) - {UNPLACED, *map(str, self.divide)})
         if unknown:
             raise UserError(
-                f"Column {self.column} of {path} has the split {unknown[0]!r}",
+                f"Column {self.column} of {path} has {len(unknown)} splits that cohort.roles.divide does not name",
                 expected=f"one of {', '.join(map(str, self.divide))}",
+                examples=", ".join(map(repr, unknown[:3])),
                 mend="say in cohort.roles.divide which role it serves, or null to leave it out",
             )
         self._refuse_straddling(given, cluster)

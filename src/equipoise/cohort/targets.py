@@ -190,17 +190,17 @@ def _binary(column: pl.Series, positive: Any, of: str) -> np.ndarray:
         text = as_text(column)
         hit = _equal(text, str(as_text(pl.Series([positive]))[0]))
         if not hit.any():
-            raise UserError(f"{of}: no row has the positive value {positive!r}", found=_levels(text), mend="correct `positive`")
+            raise UserError(f"{of}: no row has the positive value {positive!r}", examples=_levels(text), mend="correct `positive`")
         if text.n_unique() - int(text.null_count() > 0) > 2:
-            raise UserError(f"{of} is declared binary", expected="two values", found=_levels(text), mend="use kind multiclass, or recode")
+            raise UserError(f"{of} is declared binary", expected="two values", examples=_levels(text), mend="use kind multiclass, or recode")
         return hit.cast(pl.Float64).fill_null(np.nan).to_numpy().copy()
     try:
         value = as_number(column, of).fill_null(np.nan).to_numpy().copy()
     except UserError:
-        raise UserError(f"{of} is declared binary", expected="0 and 1", found=_levels(as_text(column)), mend="say which value is `positive`") from None
+        raise UserError(f"{of} is declared binary", expected="0 and 1", examples=_levels(as_text(column)), mend="say which value is `positive`") from None
     if not np.isin(value[~np.isnan(value)], (0.0, 1.0)).all():
         raise UserError(
-            f"{of} is declared binary", expected="0 and 1", found=_levels(as_text(column)), mend="say which value is `positive`, or use another kind"
+            f"{of} is declared binary", expected="0 and 1", examples=_levels(as_text(column)), mend="say which value is `positive`, or use another kind"
         )
     return value
 
@@ -218,7 +218,7 @@ def _classes(column: pl.Series, classes: list[str] | None, of: str) -> tuple[np.
     number = {name: float(i) for i, name in enumerate(names)}
     unknown = text.filter(~text.is_in(names).fill_null(True))
     if unknown.len():
-        raise UserError(f"{of} has {unknown.len()} rows of other classes", expected=", ".join(names), found=_levels(unknown), mend="correct `classes`")
+        raise UserError(f"{of} has {unknown.len()} rows of other classes", expected=", ".join(names), examples=_levels(unknown), mend="correct `classes`")
     if len(names) > 1000:
         raise UserError(f"{of} has {len(names)} classes", expected="at most 1000", mend="use kind continuous, or join classes")
     return text.replace_strict(number, default=None, return_dtype=pl.Float64).fill_null(np.nan).to_numpy().copy(), names

@@ -156,7 +156,7 @@ def _labels(table: pl.DataFrame, kind: str, classes: tuple[str, ...]) -> tuple[s
         raise UserError(
             "The predictions table has unexpected values in column target",
             expected=", ".join(map(repr, labels)),
-            found=", ".join(map(repr, strange[:5])),
+            examples=", ".join(map(repr, strange[:5])),
             mend=f"choose the kind of outcome that fits the table, this is {kind}",
         )
     return labels

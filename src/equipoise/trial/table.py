@@ -122,6 +122,7 @@ def _refuse_duplicates(table: pl.DataFrame) -> None:
         raise UserError(
             "The predictions table has rows with the same key",
             expected=f"one row for each ({', '.join(PREDICTION_KEY)})",
-            found=f"{repeated.height} keys occur more than once, e.g. subjects {', '.join(some)}",
+            found=f"{repeated.height} keys occur more than once",
+            examples=f"e.g. subjects {', '.join(some)}",
             mend="remove the doubles, or add the column that tells them apart (prediction_time, repeat, fold)",
         )
