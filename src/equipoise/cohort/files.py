@@ -184,7 +184,7 @@ class Files(Source):
         if self.relatives is not None:
             names, pairs = self.relatives.join(names, asked)
             counts["relatives"] = {"pairs": pairs}
-        notes = counts["notes"] = []
+        notes: list[str] = []
         for name in self._genotyped:
             if self.kinship is None:
                 notes.append(unknown_kinship())
@@ -198,6 +198,8 @@ class Files(Source):
         # Said before rows are divided: a division that fails for one large family would not say why it is one.
         for note in notes:
             log.warning("clusters: %s", note)
+        if notes:
+            counts["notes"] = notes
         return names
 
     def _roles(
