@@ -11,7 +11,7 @@ import polars as pl
 
 from equipoise.cohort.build import build_cohort
 from equipoise.cohort.frozen import Cohort
-from equipoise.cohort.roles import Split
+from equipoise.cohort.split import Split
 from equipoise.config.compose import search_path
 from equipoise.contract.make import make
 from equipoise.contract.tables import MODEL
