@@ -132,3 +132,12 @@ def test_a_swept_command_over_wrong_ids_writes_none_of_them(tmp_path: Path, monk
     assert [at for at in texts if at.endswith("job.json")]
     assert all("None of the 40 subjects" in text for at, text in texts.items() if at.endswith("job.json"))
     assert not [at for at, text in texts.items() if SECRET in text]
+
+
+def test_a_mistake_in_a_finished_run_does_not_unsay_its_opening(tmp_path: Path) -> None:
+    with recording(tmp_path, "run") as manifest:
+        manifest |= {"opening": 2, "role": "held_out", "predictions_hash": "ab"}
+    with pytest.raises(UserError), recording(tmp_path, "run"):
+        raise UserError("The cohort is damaged")
+    there = json.loads((tmp_path / "manifest.json").read_text())
+    assert (there["status"], there["opening"], there["predictions_hash"]) == ("mistake", 2, "ab")

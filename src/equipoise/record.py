@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import math
-import os
 import platform
 import subprocess
 import time
@@ -21,6 +20,7 @@ from typing import Any
 from equipoise import __version__
 from equipoise.contract.errors import UserError
 from equipoise.places import checkout_dir
+from equipoise.whole_file import write_whole
 
 log = logging.getLogger("equipoise")
 
@@ -31,10 +31,8 @@ _VERSIONS = ("torch", "pytorch-lightning", "hydra-core", "pyro-ppl", "numpy", "s
 
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON in one step; NaN and infinities become null (JSON has none)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(_finite(value), indent=1) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    text = json.dumps(_finite(value), indent=1) + "\n"
+    write_whole(path, lambda f: f.write(text.encode()))
 
 
 def _finite(value: Any) -> Any:
@@ -123,10 +121,7 @@ def save_config(config: Mapping[str, Any], folder: Path) -> str:
         there = OmegaConf.to_container(OmegaConf.load(at))
         if isinstance(there, dict) and config_hash({str(k): v for k, v in there.items()}) != config_hash(config):
             raise UserError(f"The run folder {folder} holds a run of another config", mend="give another run_dir, or delete the folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / ".config.yaml.part"
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, at)
+    write_whole(at, lambda f: f.write(text.encode()))
     return text
 
 
@@ -152,6 +147,7 @@ def recording(folder: Path, command: str) -> Iterator[dict[str, Any]]:
     root = logging.getLogger("equipoise")
     root.addHandler(handler)
     manifest: dict[str, Any] = {
+        **_kept(folder / "manifest.json"),
         "command": command,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "status": "running",
@@ -177,6 +173,15 @@ def recording(folder: Path, command: str) -> Iterator[dict[str, Any]]:
         write_json(folder / "manifest.json", manifest)
         root.removeHandler(handler)
         handler.close()
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    """What a finished run's manifest says of its opening: the same command again, ending in a mistake, must not unsay it."""
+    try:
+        there = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return {k: there[k] for k in ("opening", "role", "predictions_hash") if k in there}
 
 
 class _Voice(logging.Handler):
