@@ -123,7 +123,7 @@ def _worth_table(finding: Finding, scenarios: dict[str, Any]) -> Html:
     head = ["", "as observed", *[scenario_label(s) for s in scenarios]]
     caption = f"Endpoints of {finding.model_name} with one evidence hidden, in {finding.n_in_words}; below each, the change with its "
     caption += f"{finding.level_in_words} interval."
-    return finding.numbering.table(caption, head, rows, kind="endpoints")
+    return finding.numbering.table(caption, head, rows, kind="endpoints wide" if len(scenarios) > 3 else "endpoints")
 
 
 def _cell(entry: Mapping[str, Any], change: Mapping[str, Any], text: str, digits: int) -> Html:
