@@ -40,7 +40,7 @@ def build(node: dict[str, Any], folder: Path) -> Cohort:
 
 
 RANDOM = {"_target_": "equipoise.cohort.splits.RandomRoles", "shares": {"train": 0.7, "held_out": 0.3}}
-NOTHING = {"folds": None, "clusters": None, "relatives": None, "site": None, "scores": {}, "predict_only": False, "where": None}
+NOTHING = {"folds": None, "clusters": None, "relatives": None, "kinship": None, "site": None, "scores": {}, "predict_only": False, "where": None}
 
 
 def node(id_type: str, evidence: dict[str, Any], labels: dict[str, Any], **more: Any) -> dict[str, Any]:
