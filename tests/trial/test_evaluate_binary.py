@@ -275,3 +275,12 @@ def test_the_scores_of_the_challenge_are_there_on_demand() -> None:
     assert 0 < found["endpoints"]["event1"]["value"] < 1
     assert found["endpoints"]["event2"]["value"] > 0
     assert found["endpoints"]["e90"]["value"] >= found["endpoints"]["ici"]["value"] / 2
+
+
+def test_perfect_separation_has_no_interval_of_no_width() -> None:
+    risk = np.r_[np.linspace(0.1, 0.4, 40), np.linspace(0.6, 0.9, 40)]
+    separated = table({"equipoise": risk}, np.repeat([0.0, 1.0], 40))
+    for name in ("auroc", "auprc"):
+        found = judged(separated, required=(), protocol=protocol())["endpoints"][name]
+        assert (found["value"], found["lo"], found["hi"]) == (1.0, None, None)
+        assert "at its limit in every resample" in found["note"]

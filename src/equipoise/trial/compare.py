@@ -19,6 +19,8 @@ def endpoint_table(judged: Judged, arm: Arm) -> dict[str, dict[str, Any]]:
         line: dict[str, Any] = {"value": number(found.value), **_bounds(found), "method": found.method, "better": endpoint.better}
         note = "no rows with an outcome and a prediction" if not sample.size else endpoint.note(sample) if endpoint.note else ""
         note = note or ("not estimable on these rows" if not math.isfinite(found.value) else endpoint.no_interval)
+        if not note and found.value in (endpoint.floor, endpoint.ceiling) and not math.isfinite(found.lo):
+            note = "no interval: at its limit in every resample, which does not say how far from it the truth may lie"
         table[endpoint.name] = line | ({"note": note} if note else {})
     return table
 

@@ -85,11 +85,11 @@ class Judged:
             return NOTHING
         by_theory = endpoint.by_theory(sample, self.protocol.level)
         if by_theory is not None:
-            return by_theory
+            return _unless_at_limit(by_theory, endpoint)
         draws = self._draws[_key(arm, where)][endpoint.name]
         if endpoint.distance is not None:
             return ball_interval(float(endpoint.value(sample)), draws, self.protocol.level, sample.n_clusters, floor=endpoint.floor)
-        return percentile_interval(float(endpoint.value(sample)), draws, self.protocol.level, sample.n_clusters)
+        return _unless_at_limit(percentile_interval(float(endpoint.value(sample)), draws, self.protocol.level, sample.n_clusters), endpoint)
 
     def difference(self, endpoint: Endpoint, a: Arm, b: Arm) -> Estimate:
         """The endpoint of ``a`` minus that of ``b`` on the rows where both can be judged."""
@@ -109,6 +109,13 @@ class Judged:
 
     def _asked(self, endpoint: Endpoint) -> int:
         return min(self.protocol.loess_bootstrap, self.protocol.n_bootstrap) if endpoint.smoothed else self.protocol.n_bootstrap
+
+
+def _unless_at_limit(found: Estimate, endpoint: Endpoint) -> Estimate:
+    """No interval of no width at the quantity's limit: where a sample is separated perfectly every resample is, whatever the truth."""
+    if found.lo == found.hi and found.value in (endpoint.floor, endpoint.ceiling):
+        return Estimate(found.value, np.nan, np.nan, np.nan, "")
+    return found
 
 
 def _key(arm: Arm, where: np.ndarray) -> tuple[Arm, bytes]:
