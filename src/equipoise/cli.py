@@ -113,7 +113,7 @@ def _dispatch(words: Words) -> int:
     if words.verb == "init":
         from equipoise.init import init
 
-        init(words.table, outcome=words.outcome, id_column=words.id, out=words.out, overrides=words.overrides)
+        init(words.table, outcome=words.outcome, id_column=words.id, out=words.out)
         return 0
     if words.verb == "doctor":
         from equipoise.doctor import doctor

@@ -64,8 +64,7 @@ def _held_out(table: pl.DataFrame) -> tuple[pl.DataFrame, str]:
     Raises:
         UserError: roles are named, and no row is held out.
     """
-    other = pl.col("role").is_not_null() & (pl.col("role") != "held_out")
-    kept = table.filter(~other.fill_null(False))
+    kept = table.filter(pl.col("role").is_null() | (pl.col("role") == "held_out"))
     if kept.is_empty():
         found = ", ".join(map(str, table["role"].drop_nulls().unique().sort().to_list()))
         raise UserError("The predictions table has no held-out row", found=f"role {found}", mend="give rows of role held_out, or leave the column role out")

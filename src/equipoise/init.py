@@ -19,7 +19,7 @@ MIN_CALIBRATE_EVENTS = 20
 _KINDS = {"risk": "binary", "multiclass": "multiclass", "regression": "continuous"}
 
 
-def init(table: str, *, outcome: str, id_column: str | None, out: str | None, overrides: Sequence[str]) -> Path:
+def init(table: str, *, outcome: str, id_column: str | None, out: str | None) -> Path:
     """Writes ``NNN_name/`` with run.yaml, predict.yaml, README.md and an empty results.csv, and says how to run it.
 
     Args:
@@ -27,7 +27,6 @@ def init(table: str, *, outcome: str, id_column: str | None, out: str | None, ov
         outcome: the column to predict.
         id_column: the column of identifiers; None to guess, else lines are people.
         out: the experiments folder, default ``./experiments``.
-        overrides: none are taken.
 
     Returns:
         The experiment's folder.
@@ -39,8 +38,6 @@ def init(table: str, *, outcome: str, id_column: str | None, out: str | None, ov
         raise UserError("`equipoise init` needs a table", mend="equipoise init my.csv --outcome died")
     if not outcome:
         raise UserError("`equipoise init` needs the column to predict", mend=f"equipoise init {table} --outcome COLUMN")
-    if overrides:
-        raise UserError(f"`equipoise init` takes no {overrides[0]}", mend="edit the run.yaml that it writes")
     path = Path(table).expanduser().resolve()
     flat = read_flat(path)
     _can_be_written(path, flat.columns)

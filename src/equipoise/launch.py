@@ -57,12 +57,12 @@ def launch(verb: str, overrides: Sequence[str], *, multirun: bool, experiments: 
         if multirun:
             for combination in expand(overrides, composed.axes):
                 checked(combination, search)
-        home = _home(verb, composed.values["run_dir"]) if not show else Path()
         if show:
             from omegaconf import OmegaConf
 
             print(OmegaConf.to_yaml(OmegaConf.create(composed.values)))
             return 0
+        home = _home(verb, composed.values["run_dir"])
         if multirun:
             return _sweep(verb, overrides, search, home)
         from equipoise import run

@@ -6,12 +6,11 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from equipoise.config.compose import LIST_GROUPS
 from equipoise.config.nearest import nearest
 from equipoise.contract.errors import UserError
 from equipoise.contract.make import check_targets
 
-# Whose options lie below their own names: further parts may stand beside the chosen ones.
-_LISTS = ("modality", "task", "comparator")
 # One number for all, or a mapping from names to numbers.
 _NUMBER_OR_MAPPING = ("learner.evidence_dropout",)
 # What `assemble` passes to a part besides its yaml's keywords.
@@ -53,7 +52,8 @@ def _walk(node: Mapping[str, Any], base: Mapping[str, Any], at: str) -> None:
         return
     for key, value in node.items():
         here = f"{at}.{key}" if at else str(key)
-        if key not in base and not (at in _LISTS and isinstance(value, Mapping) and "_target_" in value):
+        # The options of a list group lie below their own names: further parts may stand beside the chosen ones.
+        if key not in base and not (at in LIST_GROUPS and isinstance(value, Mapping) and "_target_" in value):
             raise UserError(
                 f"Unknown config key {here}",
                 expected=f"one of {', '.join(map(str, base)) or 'none'}",
