@@ -24,15 +24,18 @@ class Words:
     show: bool = False
     help: bool = False
     version: bool = False
-    table: str = ""
+    names: list[str] = field(default_factory=list)
     outcome: str = ""
     id: str | None = None
     out: str | None = None
 
 
+NAMES = {"init": 1, "verify": 1, "plan": 1, "pool": 1000, "compare": 1000}
+"""How many names without ``=`` a verb takes: a file, a folder, a kind of study."""
+
 _VALUED = {"--experiments": "experiments", "--outcome": "outcome", "--id": "id", "--out": "out"}
 _FLAGS = {"-m": "multirun", "--multirun": "multirun", "--cfg": "show", "-h": "help", "--help": "help", "--version": "version"}
-_ONLY_INIT = ("--outcome", "--id", "--out")
+_OF_VERBS = {"--outcome": ("init",), "--id": ("init",), "--out": ("init", "plan", "pool", "compare")}
 
 
 def parse(words: Sequence[str]) -> Words:
@@ -43,14 +46,14 @@ def parse(words: Sequence[str]) -> Words:
     """
     from equipoise.config.nearest import nearest
 
-    parsed, rest, only_init = Words(), list(words), ""
+    parsed, rest, given = Words(), list(words), []
     while rest:
         word = rest.pop(0)
         name, _, inline = word.partition("=")
         if word in _FLAGS:
             setattr(parsed, _FLAGS[word], True)
         elif name in _VALUED and word.startswith("--"):
-            only_init = name if name in _ONLY_INIT else only_init
+            given.append(name)
             if not inline and not rest:
                 raise UserError(f"Option {name} needs a value", mend="see `equipoise --help`")
             setattr(parsed, _VALUED[name], inline or rest.pop(0))
@@ -60,14 +63,16 @@ def parse(words: Sequence[str]) -> Words:
             if word not in VERBS:
                 raise UserError(f"Unknown verb {word!r}", expected=f"one of {', '.join(VERBS)}", mend=nearest(word, VERBS))
             parsed.verb = word
-        elif parsed.verb == "init" and not parsed.table and "=" not in word:
-            parsed.table = word
+        elif "=" not in word and len(parsed.names) < NAMES.get(parsed.verb, 0):
+            parsed.names.append(word)
         elif "=" in word or word.startswith("~"):
             parsed.overrides.append(word)
         else:
             raise UserError(f"Cannot read the word {word!r}", expected="KEY=VALUE or GROUP=OPTION", mend="see `equipoise --help`")
-    if only_init and parsed.verb != "init":
-        raise UserError(f"Option {only_init} belongs to `equipoise init`", mend=f"leave it out of `equipoise {parsed.verb}`" if parsed.verb else "add the verb")
+    for name in given:
+        if parsed.verb not in _OF_VERBS.get(name, (parsed.verb,)):
+            mend = f"leave it out of `equipoise {parsed.verb}`" if parsed.verb else "add the verb"
+            raise UserError(f"Option {name} belongs to {' and '.join(f'`equipoise {v}`' for v in _OF_VERBS[name])}", mend=mend)
     return parsed
 
 
@@ -93,10 +98,52 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _refuse_extra(words: Words) -> None:
     """Raises UserError for words that a verb without a config would pass over in silence."""
-    given = {"-m": words.multirun, "--cfg": words.show, "--experiments": words.experiments is not None and words.verb == "init"}
-    if extra := [*words.overrides, *(name for name, there in given.items() if there)]:
+    given = {"-m": words.multirun, "--cfg": words.show, "--experiments": words.experiments is not None and words.verb != "doctor"}
+    overrides = [] if words.verb == "plan" else words.overrides
+    if extra := [*overrides, *(name for name, there in given.items() if there)]:
         mend = "edit the run.yaml that it writes" if words.verb == "init" and words.overrides else "leave it out"
         raise UserError(f"`equipoise {words.verb}` takes no {extra[0]}", mend=mend)
+
+
+def _init(words: Words) -> int:
+    from equipoise.init import init
+
+    init(words.names[0] if words.names else "", outcome=words.outcome, id_column=words.id, out=words.out)
+    return 0
+
+
+def _doctor(words: Words) -> int:
+    from equipoise.doctor import doctor
+
+    return doctor(words.experiments)
+
+
+def _verify(words: Words) -> int:
+    from equipoise.verify import verify
+
+    return verify(words.names)
+
+
+def _pool(words: Words) -> int:
+    from equipoise.pool import pool
+
+    return pool(words.names, out=words.out)
+
+
+def _compare(words: Words) -> int:
+    from equipoise.compare import compare
+
+    return compare(words.names, out=words.out)
+
+
+def _plan(words: Words) -> int:
+    from equipoise.plan import plan
+
+    return plan(words.names, words.overrides, out=words.out)
+
+
+WITHOUT_CONFIG = {"init": _init, "doctor": _doctor, "verify": _verify, "pool": _pool, "compare": _compare, "plan": _plan}
+"""Verbs whose words do not compose a run's config."""
 
 
 def _dispatch(words: Words) -> int:
@@ -108,17 +155,9 @@ def _dispatch(words: Words) -> int:
     if words.help or not words.verb:
         print(help_text(words.experiments))
         return 0 if words.help else 2
-    if words.verb in ("init", "doctor"):
+    if words.verb in WITHOUT_CONFIG:
         _refuse_extra(words)
-    if words.verb == "init":
-        from equipoise.init import init
-
-        init(words.table, outcome=words.outcome, id_column=words.id, out=words.out)
-        return 0
-    if words.verb == "doctor":
-        from equipoise.doctor import doctor
-
-        return doctor(words.experiments)
+        return WITHOUT_CONFIG[words.verb](words)
     from equipoise.launch import launch
 
     return launch(words.verb, words.overrides, multirun=words.multirun, experiments=words.experiments, show=words.show)

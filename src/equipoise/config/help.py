@@ -13,6 +13,10 @@ VERBS: dict[str, str] = {
     "train": "cohort and training; leaves the model in the run folder",
     "predict": "predict the rows of a cohort, unlabelled ones too, with a trained model: equipoise predict model=RUN cohort=...",
     "evaluate": "report on a predictions table: equipoise evaluate run_dir=RUN, or predictions=FILE",
+    "verify": "recompute every number of a report from its predictions: equipoise verify RUN",
+    "compare": "runs beside each other, on the same rows: equipoise compare RUN RUN ... [--out FOLDER]",
+    "pool": "validation across sites without sharing rows: equipoise pool SITE.json SITE.json ... [--out FOLDER]",
+    "plan": "sample size and power: equipoise plan KIND [KEY=VALUE ...] [--out FOLDER]",
     "doctor": "versions, device, disk, W&B mode, data found",
 }
 
