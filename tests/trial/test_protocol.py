@@ -26,9 +26,13 @@ def test_every_key_is_part_of_the_hash() -> None:
         "name": "x", "primary": "brier", "endpoints": ["brier"], "extra_endpoints": ["event1"], "level": 0.9, "n_bootstrap": 300, "loess_bootstrap": 3,
         "seed": 4, "margin": 0.1, "threshold": 0.2, "threshold_range": [0.02, 0.4], "net_benefit_margin_share": 0.0, "event1_threshold": 0.3,
         "horizon_days": 30.0, "propensity_clip": 0.05, "min_events": 3, "max_missing": 0.0, "abstain": "base_rate", "min_cell": 5,
+        "population": "adults", "prediction_time": "admission", "outcome": "death", "estimand": "if_untreated", "comparators": ["linear"],
+        "claim": "equivalence", "secondary": ["auroc"], "multiplicity": "none", "subgroups": ["site"], "cluster": "a ward",
+        "few_clusters": 10, "missing_outcomes": "weight",
     }  # fmt: skip
     assert set(other) == set(DEFAULT)
-    hashes = {protocol_of(DEFAULT | {k: v}).hash for k, v in other.items()} | {protocol_of(DEFAULT).hash}
+    base = DEFAULT | {"margin": 0.05}  # equivalence cannot be claimed without one
+    hashes = {protocol_of(base | {k: v}).hash for k, v in other.items()} | {protocol_of(base).hash}
     assert len(hashes) == len(other) + 1
     assert all(len(h) == 16 and int(h, 16) >= 0 for h in hashes)
 
@@ -38,11 +42,19 @@ def test_every_key_is_part_of_the_hash() -> None:
     [
         ("level", 95), ("level", "high"), ("n_bootstrap", 10), ("n_bootstrap", 1000.5), ("threshold", 0), ("threshold", None), ("margin", -0.1),
         ("threshold_range", [0.5, 0.1]), ("threshold_range", 0.3), ("abstain", "drop"), ("max_missing", 1.2), ("seed", True), ("endpoints", "auroc"),
+        ("estimand", "cured"), ("claim", "better"), ("multiplicity", "bonferroni"), ("secondary", "auroc"), ("population", 3), ("few_clusters", -1),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_named_with_its_key(key: str, value: object) -> None:
     with pytest.raises(UserError, match=f"trial.{key} "):
         protocol_of(DEFAULT | {key: value})
+
+
+def test_equivalence_and_non_inferiority_need_a_margin() -> None:
+    for claim in ("equivalence", "non_inferiority"):
+        with pytest.raises(UserError, match=rf"trial.margin .*\n?.*{claim}"):
+            protocol_of(DEFAULT | {"claim": claim})
+        assert protocol_of(DEFAULT | {"claim": claim, "margin": 0.02}).claim == claim
 
 
 def test_a_missing_and_an_unknown_key_are_named() -> None:

@@ -7,11 +7,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from equipoise.contract.errors import UserError
 
 Abstain = Literal["exclude", "base_rate"]
+Estimand = Literal["current_care", "if_untreated"]
+Claim = Literal["superiority", "non_inferiority", "equivalence"]
+Multiplicity = Literal["holm", "benjamini_hochberg", "none"]
+MissingOutcomes = Literal["exclude", "weight"]
 
 
 @dataclass(frozen=True)
@@ -20,10 +24,22 @@ class Protocol:
 
     Args:
         name: of the protocol.
+        population: who the claim is about, in words; None: not declared, and the report says so.
+        prediction_time: when the prediction is made, in words; None likewise.
+        outcome: what is predicted, in words; None likewise.
+        estimand: "current_care": the risk under the care that these people got; "if_untreated": the risk had nobody been treated, judged on the
+            untreated rows, weighted by one over their probability of being untreated.
+        comparators: over which the claim is made; None: those that the comparators' own configs require.
+        claim: "superiority"; "non_inferiority" or "equivalence" by ``margin``.
         primary: the one endpoint that carries the verdict; None: log_score (binary, multiclass, treatment effect), crps (continuous),
             ipcw_brier (time to event).
         endpoints: names of the endpoints to report; None: all of the kind. The primary one is always among them.
         extra_endpoints: further ones that are not reported by default.
+        secondary: endpoints, in names without horizon, for which a gain is claimed too, if the primary one is shown.
+        multiplicity: how the secondary endpoints' p-values are adjusted.
+        subgroups: columns of the predictions table by which the endpoints are shown.
+        cluster: what a cluster is, in words; None: not declared.
+        few_clusters: with fewer clusters, intervals come from leaving each cluster out, with Student's t, and a warning stands beside them, >= 0.
         level: of all intervals, two-sided, in (0, 1); 0.95 makes the verdict's one-sided error 0.025 against each comparator.
         n_bootstrap: resamples of clusters, >= 100.
         loess_bootstrap: the first so many of them serve for what needs a smoothed curve, >= 0.
@@ -38,14 +54,27 @@ class Protocol:
         propensity_clip: propensities are read as at least this far from 0 and 1, in (0, 0.5).
         min_events: fewest events, and fewest non-events, for a verdict (rows, for a continuous outcome).
         max_missing: largest share of rows without a prediction for a verdict, in [0, 1].
+        missing_outcomes: "exclude" judges rows with an outcome; "weight" weights them by one over the probability that it is known, given the models'
+            risks and the site.
         abstain: "exclude" compares on rows where both models have a prediction; "base_rate" gives an abstaining row its model's mean risk.
         min_cell: counts below this are not shown in histograms.
     """
 
     name: str
+    population: str | None
+    prediction_time: str | None
+    outcome: str | None
+    estimand: Estimand
+    comparators: tuple[str, ...] | None
+    claim: Claim
     primary: str | None
     endpoints: tuple[str, ...] | None
     extra_endpoints: tuple[str, ...]
+    secondary: tuple[str, ...]
+    multiplicity: Multiplicity
+    subgroups: tuple[str, ...]
+    cluster: str | None
+    few_clusters: int
     level: float
     n_bootstrap: int
     loess_bootstrap: int
@@ -59,6 +88,7 @@ class Protocol:
     propensity_clip: float
     min_events: int
     max_missing: float
+    missing_outcomes: MissingOutcomes
     abstain: Abstain
     min_cell: int
 
@@ -94,6 +124,8 @@ def protocol_of(config: Mapping[str, Any]) -> Protocol:
     low, high = values["threshold_range"]
     if not 0 < low < high < 1:
         raise _wrong("threshold_range", "two numbers 0 < low < high < 1", [low, high])
+    if values["claim"] != "superiority" and values["margin"] is None:
+        raise _wrong("margin", f"a number > 0, because trial.claim is {values['claim']}", None)
     return Protocol(**values)
 
 
@@ -111,9 +143,12 @@ _RANGES: dict[str, tuple[str, Any]] = {
     "seed": ("a whole number >= 0", lambda x: x >= 0),
     "min_events": ("a whole number >= 1", lambda x: x >= 1),
     "min_cell": ("a whole number >= 1", lambda x: x >= 1),
+    "few_clusters": ("a whole number >= 0", lambda x: x >= 0),
 }
-_WHOLE = ("n_bootstrap", "loess_bootstrap", "seed", "min_events", "min_cell")
-_MAY_BE_NULL = ("primary", "endpoints", "margin", "event1_threshold", "horizon_days")
+_WHOLE = ("n_bootstrap", "loess_bootstrap", "seed", "min_events", "min_cell", "few_clusters")
+_LISTS = ("endpoints", "extra_endpoints", "comparators", "secondary", "subgroups")
+_WORDS: dict[str, Any] = {"abstain": Abstain, "estimand": Estimand, "claim": Claim, "multiplicity": Multiplicity, "missing_outcomes": MissingOutcomes}
+_MAY_BE_NULL = ("population", "prediction_time", "outcome", "comparators", "primary", "endpoints", "cluster", "margin", "event1_threshold", "horizon_days")
 
 
 def _checked(name: str, value: Any) -> Any:
@@ -126,7 +161,7 @@ def _checked(name: str, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not inside(value):
             raise _wrong(name, expected, value)
         return value if whole else float(value)
-    if name in ("endpoints", "extra_endpoints", "threshold_range"):
+    if name in (*_LISTS, "threshold_range"):
         if not isinstance(value, list | tuple):
             raise _wrong(name, "a list", value)
         if name != "threshold_range":
@@ -134,10 +169,10 @@ def _checked(name: str, value: Any) -> Any:
         if len(value) != 2 or not all(isinstance(v, int | float) for v in value):
             raise _wrong(name, "two numbers", value)
         return tuple(float(v) for v in value)
-    if name == "abstain" and value not in ("exclude", "base_rate"):
-        raise _wrong(name, "exclude or base_rate", value)
+    if name in _WORDS and value not in get_args(_WORDS[name]):
+        raise _wrong(name, f"one of {', '.join(get_args(_WORDS[name]))}", value)
     if not isinstance(value, str):
-        raise _wrong(name, "a word", value)
+        raise _wrong(name, "text", value)
     return value
 
 
