@@ -48,7 +48,7 @@ def differences(finding: Finding) -> Html:
     if not keys:
         return section("Paired differences", paragraph("No paired difference was estimated.", kind="missing"), anchor=f"{finding.anchor}differences")
     lead = (
-        f"Model and comparator are compared on the same rows. Only the primary endpoint carries the verdict; all other differences are secondary and their "
+        f"Model and comparator are compared on the same rows. Only the primary endpoint carries the verdict; all other differences describe, and their "
         f"{finding.level_in_words} intervals are not adjusted for their number."
     )
     if finding.tuning:

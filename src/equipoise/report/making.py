@@ -134,12 +134,10 @@ def reproducibility(finding: Finding) -> Html:
         ("Seeds", ", ".join(str(s) for s in context.get("seeds") or ()) or "not recorded"),
         ("Versions", ", ".join(f"{k} {v}" for k, v in mapping(context, "versions").items()) or "not recorded"),
     ]
-    protocol = [(humane(k), sure(str(v) if k == "seed" else v)) for k, v in mapping(finding.results, "protocol").items() if v is not None]
     config = context.get("config_yaml")
     return section(
         "Reproducibility",
         facts(pairs),
-        join(tag("h3", "Protocol"), facts(protocol)) if protocol else "",
         fold("The full config", tag("pre", tag("code", config))) if config else "",
         anchor="reproducibility",
     )

@@ -155,6 +155,7 @@ def _details(finding: Finding) -> Html:
     if mapping(detail, "net_benefit"):
         pairs.append(("Net benefit at the declared threshold", _net_benefit(mapping(detail, "net_benefit"))))
     pairs += [(f"Required, but not applicable: {c}", sentence(why)) for c, why in mapping(detail, "not_applicable").items()]
+    pairs += [(humane(what), sentence(said)) for what, said in mapping(detail, "analysis").items()]
     if detail.get("propensity"):
         pairs.append(("Propensity", detail["propensity"]))
     return join(bullets(_reasons(finding)) if _reasons(finding) else "", facts(pairs) if pairs else "")

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from equipoise.report import certainty, cohort, curves, differences, endpoints, limits, making, opening, tables
+from equipoise.report import certainty, cohort, curves, differences, endpoints, limits, making, opening, protocol, secondary, tables
 from equipoise.report.finding import Finding
 from equipoise.report.markup import Html, Numbering, join, paragraph, tag
 from equipoise.report.reading import mapping
@@ -84,9 +84,11 @@ def _question(finding: Finding) -> list[Html]:
         "Rows": opening.glance,
         "Performance": endpoints.endpoints,
         "Paired differences": differences.differences,
+        "Secondary claims": secondary.secondary,
         "Figures": curves.curves,
         "Uncertainty of the predictions": certainty.certainty,
         "What each evidence is worth": certainty.worth,
+        "Protocol": protocol.protocol,
     }
     return [_safely(name, partial(make, finding)) for name, make in steps.items()]
 

@@ -145,7 +145,10 @@ ROLES = {
 VERDICTS = {
     "demonstrated gain": "Demonstrated gain",
     "non-inferior": "Non-inferior",
+    "equivalent": "Equivalent",
     "no demonstrated gain": "No demonstrated gain",
+    "no demonstrated non-inferiority": "No demonstrated non-inferiority",
+    "no demonstrated equivalence": "No demonstrated equivalence",
     "demonstrated loss": "Demonstrated loss",
     "not evaluable": "Not evaluable",
 }

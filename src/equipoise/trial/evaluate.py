@@ -10,6 +10,7 @@ import polars as pl
 
 from equipoise.contract.tables import MODEL, REFUSED, SCENARIO_ALL
 from equipoise.stats.estimate import Estimate
+from equipoise.trial.analysis_rows import analysis_rows
 from equipoise.trial.certainty import certainty_of
 from equipoise.trial.compare import difference_table, endpoint_table, number, oriented
 from equipoise.trial.curves import curves_of
@@ -20,6 +21,7 @@ from equipoise.trial.obstacles import counts_of, obstacles_to
 from equipoise.trial.protocol import Protocol
 from equipoise.trial.rows import Rows, rows_of
 from equipoise.trial.scenarios import scenario_arms, scenario_tables
+from equipoise.trial.secondary import secondary_claims, secondary_endpoints
 from equipoise.trial.table import validated
 from equipoise.trial.treatment_effect import propensities, scores
 from equipoise.trial.verdict import decide, sentence
@@ -72,17 +74,19 @@ def evaluate(
 
     Returns:
         Plain values, JSON-able, without NaN: null is "not estimated", with a "note". Keys: schema, task, kind, target, unit, model, role, n,
-        prevalence, protocol, endpoints, comparators, comparisons, verdict, verdict_detail, scenarios, curves, uncertainty.
+        prevalence, protocol, endpoints, comparators, comparisons, verdict, verdict_detail, secondary, scenarios, curves, uncertainty.
 
     Raises:
         UserError: the table or the protocol is not what it should be.
     """
     table = validated(predictions)
     table = table.filter(pl.col("task") == task) if (table["task"] == task).any() else table
-    rows = rows_of(table, kind, tuple(classes), abstain=protocol.abstain)
+    rows, said = analysis_rows(rows_of(table, kind, tuple(classes), abstain=protocol.abstain), protocol)
     endpoints, primary = endpoints_of(kind, protocol, rows.horizons_days)
     own = (model, SCENARIO_ALL)
     head = {"schema": SCHEMA, "task": task, "kind": kind, "target": target, "unit": unit, "model": model, "role": role, "protocol": protocol.as_dict()}
+    required = required if protocol.comparators is None else protocol.comparators
+    secondary_endpoints(protocol.secondary, endpoints)
     excused, refused = _not_run(required, task, not_run or {}, rows)
     against = [c for c in required if c not in excused]
     if own not in rows.forecasts:
@@ -109,8 +113,12 @@ def evaluate(
     }
     obstacles = obstacles_to(judged, own, against, counts, role, refused)
     made |= _judgement(judged, own, primary, against, obstacles, role, opening, excused, counts.prevalence or 0.0)
+    made["secondary"] = {} if role == "select" else secondary_claims(judged, own, against, made["verdict"] == "demonstrated gain")
     if propensity_note:
         made["verdict_detail"]["propensity"] = propensity_note
+    if counts.clusters < protocol.few_clusters:
+        said["few clusters"] = f"{counts.clusters} clusters: intervals rest on few independent units; they leave out one cluster at a time"
+    made["verdict_detail"]["analysis"] = said
     return made
 
 
@@ -149,10 +157,12 @@ def _judgement(
         level=protocol.level,
         margin=protocol.margin,
         net_benefit_margin=benefit_margin,
+        claim=protocol.claim,
     )
     claim = _claim(judged, own, role)
+    name = own[0].capitalize() if own[0] == MODEL else own[0]
     detail = {
-        "sentence": sentence(verdict, model=own[0].capitalize() if own[0] == MODEL else own[0], primary=words, gains=gains, claim=claim, opening=opening),
+        "sentence": sentence(verdict, model=name, primary=words, gains=gains, claim=claim, opening=opening, margin=protocol.margin),
         "primary": primary.name,
         "against": against,
         "reasons": list(verdict.reasons),
@@ -216,7 +226,7 @@ def _nothing(reason: str, primary: Endpoint, against: list[str], opening: int | 
         "opening": opening,
     }
     n = {"rows": 0, "clusters": 0, "events": None, "abstained": 0, "outcome_missing": 0, "folds": 0, "repeats": 0}
-    empty: dict[str, Any] = {key: {} for key in ("endpoints", "comparators", "comparisons", "scenarios", "curves")}
+    empty: dict[str, Any] = {key: {} for key in ("endpoints", "comparators", "comparisons", "secondary", "scenarios", "curves")}
     return {"n": n, "prevalence": None, **empty, "uncertainty": {"estimated": False}, "verdict": "not evaluable", "verdict_detail": detail}
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from equipoise.stats.bootstrap import ClusterBootstrap, ball_interval, percentile_interval
+from equipoise.stats.bootstrap import FEWEST_CLUSTERS, ClusterBootstrap, ball_interval, percentile_interval
 from equipoise.stats.estimate import Estimate
+from equipoise.stats.jackknife import jackknife_interval, without_each
 from equipoise.trial.endpoint import Endpoint
 from equipoise.trial.protocol import Protocol
 from equipoise.trial.rows import Rows
@@ -86,6 +87,10 @@ class Judged:
         by_theory = endpoint.by_theory(sample, self.protocol.level)
         if by_theory is not None:
             return _unless_at_limit(by_theory, endpoint)
+        if self._few(endpoint, sample):
+            without = endpoint.value(sample, sample.weight * without_each(sample.cluster))
+            found = jackknife_interval(float(endpoint.value(sample)), without, self.protocol.level, floor=endpoint.floor, ceiling=endpoint.ceiling)
+            return _unless_at_limit(found, endpoint)
         draws = self._draws[_key(arm, where)][endpoint.name]
         if endpoint.distance is not None:
             return ball_interval(float(endpoint.value(sample)), draws, self.protocol.level, sample.n_clusters, floor=endpoint.floor)
@@ -100,12 +105,20 @@ class Judged:
         by_theory = endpoint.difference_by_theory(one, other, self.protocol.level)
         if by_theory is not None:
             return by_theory
-        draws = [self._draws[_key(arm, where)][endpoint.name] for arm in (a, b)]
         difference = float(endpoint.value(one) - endpoint.value(other))
+        if self._few(endpoint, one):
+            each = without_each(one.cluster)
+            without = endpoint.value(one, one.weight * each) - endpoint.value(other, other.weight * each)
+            return jackknife_interval(difference, without, self.protocol.level)
+        draws = [self._draws[_key(arm, where)][endpoint.name] for arm in (a, b)]
         if endpoint.distance is not None:
             return ball_interval(difference, draws[0] + draws[1], self.protocol.level, one.n_clusters)
         found = percentile_interval(difference, draws[0] - draws[1], self.protocol.level, one.n_clusters)
         return Estimate(found.value, found.se, found.lo, found.hi, f"paired {found.method}", found.p)
+
+    def _few(self, endpoint: Endpoint, sample: Sample) -> bool:
+        """Whether leaving one cluster out serves better than resampling: fewer clusters than the protocol asks for, and enough for any interval."""
+        return endpoint.distance is None and FEWEST_CLUSTERS <= sample.n_clusters < self.protocol.few_clusters
 
     def _asked(self, endpoint: Endpoint) -> int:
         return min(self.protocol.loess_bootstrap, self.protocol.n_bootstrap) if endpoint.smoothed else self.protocol.n_bootstrap

@@ -52,6 +52,7 @@ class Rows:
         observed: bool (n,).
         time: f64 (n,) days; event: i64 (n,); entry: f64 (n,) days; treatment: i64 (n,); weight: f64 (n,).
         cluster: i64 (n,), 0..C-1.
+        site: str (n,), "" where not known.
         subject: i64 (n,), numbers of distinct (subject, prediction time).
         repeat: i64 (n,); fold: i64 (n,).
         forecasts: by (model, scenario).
@@ -67,6 +68,7 @@ class Rows:
     treatment: np.ndarray
     weight: np.ndarray
     cluster: np.ndarray
+    site: np.ndarray
     subject: np.ndarray
     repeat: np.ndarray
     fold: np.ndarray
@@ -128,6 +130,7 @@ def rows_of(table: pl.DataFrame, kind: str, classes: tuple[str, ...], *, abstain
         treatment=first["treatment"].to_numpy(),
         weight=first["weight"].to_numpy(),
         cluster=np.unique(first["cluster"].to_numpy(), return_inverse=True)[1],
+        site=first["site"].fill_null("").to_numpy().astype(str),
         subject=_numbered(first),
         repeat=first["repeat"].to_numpy(),
         fold=first["fold"].to_numpy(),

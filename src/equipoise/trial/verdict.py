@@ -5,11 +5,16 @@ at the protocol's level:
 
 not evaluable         select rows, no rows, too few events, too many rows without a prediction, a required comparator or D_c is missing, or no
                       comparator is required
-demonstrated gain     the lower bound of D_c is above 0 for **every** c, and (binary outcome) the lower bound of the difference in net benefit at
+equivalent            the claim is equivalence, and the interval of D_c lies within -margin and margin for **every** c
+demonstrated gain     otherwise, the lower bound of D_c is above 0 for **every** c, and (binary outcome) the lower bound of the difference in net benefit at
                       the declared threshold is above -(net_benefit_margin_share x prevalence) for every c
 non-inferior          otherwise, where a margin was declared: the lower bound of D_c is above -margin for every c
 demonstrated loss     otherwise, the upper bound of D_c is below 0 for **at least one** c
-no demonstrated gain  otherwise; with the smallest gain that would have been shown with a power of 80 %
+no demonstrated ...   otherwise, of what was claimed (gain, non-inferiority, equivalence); with the smallest gain that would have been shown with a
+                      power of 80 %
+
+The labels are nested or exclude each other, so whichever is read first, a false one has the same probability: where D_c is not above 0 a gain is false, and
+where it is beyond a margin, equivalence and non-inferiority are.
 
 At level 0.95 a model that is truly no better than some required comparator is called a gain with probability at most 0.025 (an intersection of tests
 needs no correction for their number). The loss is a union: with k comparators its error is at most 0.025 k, and the sentence names the comparator.
@@ -25,8 +30,23 @@ from typing import Literal
 from scipy.special import ndtri
 
 from equipoise.stats.estimate import Estimate
+from equipoise.trial.protocol import Claim
 
-Label = Literal["demonstrated gain", "non-inferior", "no demonstrated gain", "demonstrated loss", "not evaluable"]
+Label = Literal[
+    "demonstrated gain",
+    "non-inferior",
+    "equivalent",
+    "no demonstrated gain",
+    "no demonstrated non-inferiority",
+    "no demonstrated equivalence",
+    "demonstrated loss",
+    "not evaluable",
+]
+UNSHOWN: dict[Claim, Label] = {
+    "superiority": "no demonstrated gain",
+    "non_inferiority": "no demonstrated non-inferiority",
+    "equivalence": "no demonstrated equivalence",
+}
 POWER = 0.8
 
 
@@ -49,6 +69,7 @@ def decide(
     level: float,
     margin: float | None,
     net_benefit_margin: float,
+    claim: Claim = "superiority",
 ) -> Verdict:
     """Applies the rule.
 
@@ -60,6 +81,7 @@ def decide(
         level: two-sided, of the intervals.
         margin: of non-inferiority, in the primary endpoint's unit, or None.
         net_benefit_margin: see the rule; in true positives a row.
+        claim: what was declared to be shown.
     """
     smallest = {c: smallest_gain(g.se, level) for c, g in gains.items() if math.isfinite(g.se)}
     held = {c: bool(b.lo > -net_benefit_margin) for c, b in net_benefits.items()}
@@ -69,14 +91,16 @@ def decide(
     obstacles = [*obstacles, *lacking, *([] if gains or obstacles else ["no comparator is required"])]
     if obstacles:
         return Verdict("not evaluable", (*obstacles, *reasons), smallest, held)
-    if all(g.lo > 0 for g in gains.values()) and all(held.values()):
-        label: Label = "demonstrated gain"
+    if claim == "equivalence" and margin is not None and all(-margin < g.lo and g.hi < margin for g in gains.values()):
+        label: Label = "equivalent"
+    elif all(g.lo > 0 for g in gains.values()) and all(held.values()):
+        label = "demonstrated gain"
     elif margin is not None and all(g.lo > -margin for g in gains.values()):
         label = "non-inferior"
     elif any(g.hi < 0 for g in gains.values()):
         label = "demonstrated loss"
     else:
-        label = "no demonstrated gain"
+        label = UNSHOWN[claim]
     return Verdict(label, tuple(reasons), smallest, held)
 
 
@@ -89,7 +113,7 @@ def smallest_gain(se: float, level: float) -> float:
     return float((ndtri((1 + level) / 2) + ndtri(POWER)) * se)
 
 
-def sentence(verdict: Verdict, *, model: str, primary: str, gains: Mapping[str, Estimate], claim: str, opening: int | None) -> str:
+def sentence(verdict: Verdict, *, model: str, primary: str, gains: Mapping[str, Estimate], claim: str, opening: int | None, margin: float | None = None) -> str:
     """The verdict in one plain sentence, and a second where the rows were opened before.
 
     Args:
@@ -99,6 +123,7 @@ def sentence(verdict: Verdict, *, model: str, primary: str, gains: Mapping[str, 
         gains: as in `decide`.
         claim: what the claim is about, in words.
         opening: which opening of these rows this is.
+        margin: as in `decide`.
     """
     against = _and(list(gains))
     match verdict.label:
@@ -109,6 +134,12 @@ def sentence(verdict: Verdict, *, model: str, primary: str, gains: Mapping[str, 
             worse = [c for c, g in gains.items() if g.hi < 0]
             text = f"Non-inferior: the {primary} of {model} is not worse than that of {against} by more than the declared margin"
             text += f" (it is worse than {_and(worse)}, by less than the margin)" if worse else ""
+        case "equivalent":
+            text = f"Equivalent: the {primary} of {model} differs from that of {against} by less than the declared margin"
+        case "no demonstrated non-inferiority" | "no demonstrated equivalence":
+            unshown = [c for c, g in gains.items() if not _within(verdict.label, g, margin)]
+            text = f"{verdict.label.capitalize()}: the {primary} of {model} may differ from that of {_and(unshown)} by more than the declared margin"
+            text = text.replace("may differ from", "may be worse than") if verdict.label.endswith("inferiority") else text
         case "demonstrated loss":
             text = f"Demonstrated loss: {model} has a worse {primary} than {_and([c for c, g in gains.items() if g.hi < 0])}"
         case "no demonstrated gain":
@@ -123,6 +154,10 @@ def sentence(verdict: Verdict, *, model: str, primary: str, gains: Mapping[str, 
     if opening is not None and opening > 1:
         text += f" Exploratory: this is opening {opening} of these rows, so the error rate of the rule no longer holds."
     return text
+
+
+def _within(label: Label, gain: Estimate, margin: float | None) -> bool:
+    return margin is not None and gain.lo > -margin and (label.endswith("inferiority") or gain.hi < margin)
 
 
 def _reason(comparator: str, gain: Estimate, primary: str, margin: float | None) -> str:
