@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,16 +33,16 @@ _OF_KIND = {
 }
 
 
-def curves(finding: Finding) -> Html:
-    """Section: the figures, two beside each other."""
+def curves(finding: Finding, kinds: Collection[str] = tuple(_NAMES)) -> Html:
+    """Section: the figures of these kinds, two beside each other."""
     drawn: list[Html] = []
     lacking: list[str] = []
     for label, own in by_label(finding):
         for kind, draw in _DRAW.items():
-            if mapping(own, finding.model, kind):
+            if kind in kinds and mapping(own, finding.model, kind):
                 drawn.append(draw(finding, own, label))
     for kind in _OF_KIND.get(finding.kind, ()):
-        if not any(mapping(own, finding.model, kind) for _, own in by_label(finding)):
+        if kind in kinds and not any(mapping(own, finding.model, kind) for _, own in by_label(finding)):
             lacking.append(_NAMES[kind])
     parts: list[Any] = [tag("div", *drawn, class_="pair")] if drawn else []
     if not drawn:

@@ -15,8 +15,12 @@ ENOUGH_EVENTS, ENOUGH_ROWS = 100, 100
 
 def limitations(finding: Finding) -> Html:
     """Section: what the reader must keep in mind."""
-    found = [*_of_claim(finding), *_of_size(finding), *_of_rows(finding), *_of_evidence(finding), *_of_run(finding)]
-    return section("Limitations", bullets([sentence(f) for f in found]), anchor=f"{finding.anchor}limitations")
+    return section("Limitations", bullets(limits_of(finding)), anchor=f"{finding.anchor}limitations")
+
+
+def limits_of(finding: Finding) -> list[str]:
+    """The sentences, most about the claim first."""
+    return [sentence(f) for f in (*_of_claim(finding), *_of_size(finding), *_of_rows(finding), *_of_evidence(finding), *_of_run(finding))]
 
 
 def _of_claim(finding: Finding) -> Iterator[str]:

@@ -74,7 +74,12 @@ def question(finding: Finding) -> str:
 
 
 def verdict(finding: Finding) -> Html:
-    """The verdict: label, sentence, the primary difference against each required comparator. All labels look alike: none is a failure."""
+    """The verdict: label, sentence, the primary difference against each required comparator, and the details of the rule."""
+    return verdict_box(finding) if finding.tuning else join(verdict_box(finding), _primary_figure(finding), _details(finding))
+
+
+def verdict_box(finding: Finding) -> Html:
+    """The verdict's label, sentence and primary differences. All labels look alike: none is a failure."""
     if finding.tuning:
         said = "These rows chose epochs or settings, so the numbers below are optimistic. They rank settings; they support no statement about performance."
         return _box(finding, "Tuning", "Tuning metrics, no claim", said)
@@ -86,11 +91,7 @@ def verdict(finding: Finding) -> Html:
     said = said[len(label) + 2 :] if said.lower().startswith(f"{label}: ") else said
     # What the claim is about has a line of its own.
     said = said.replace(f" ({detail.get('claim')})", "")
-    return join(
-        _box(finding, eyebrow, VERDICTS.get(label, humane(label)), sentence(said), _primary_lines(finding)),
-        _primary_figure(finding),
-        _details(finding),
-    )
+    return _box(finding, eyebrow, VERDICTS.get(label, humane(label)), sentence(said), _primary_lines(finding))
 
 
 def _box(finding: Finding, eyebrow: str, label: str, said: str, *parts: object) -> Html:

@@ -6,13 +6,15 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from equipoise.report import certainty, cohort, curves, differences, endpoints, limits, making, opening, protocol, secondary, tables
+from equipoise.report.curve_tables import curve_tables
+from equipoise.report.document import document
 from equipoise.report.finding import Finding
-from equipoise.report.markup import Html, Numbering, join, paragraph, tag
+from equipoise.report.markup import Html, Numbering, paragraph, tag
+from equipoise.report.pack.whole import pack
 from equipoise.report.reading import mapping
 
 log = logging.getLogger(__name__)
@@ -27,12 +29,17 @@ def write_report(folder: Path, results: Mapping[str, Any], context: Mapping[str,
         context: of the run: command, versions, cohort manifest, training and so on; every key may be missing.
 
     Returns:
-        The path of ``report.html``. Beside it lie ``tables/endpoints.csv`` and ``tables/comparisons.csv``.
+        The path of ``report.html``. Beside it lie ``tables/``, with a CSV behind every table and figure, and the pack: ``committee.html``,
+        ``model_card.md``, ``tripod_ai.md``, ``probast_ai.md``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tables").mkdir(exist_ok=True)
     _write(folder / "tables" / "endpoints.csv", tables.endpoints_csv(results))
     _write(folder / "tables" / "comparisons.csv", tables.comparisons_csv(results))
+    for name, table in curve_tables(results).items():
+        _write(folder / "tables" / f"{name}.csv", table)
+    for name, text in pack(results, context).items():
+        _write(folder / name, text)
     at = folder / "report.html"
     _write(at, page(results, context))
     return at
@@ -67,13 +74,7 @@ def page(results: Mapping[str, Any], context: Mapping[str, Any]) -> str:
         _safely("Reproducibility", lambda: making.reproducibility(first)),
         _footer(context),
     ]
-    style = (files("equipoise.report") / "style.css").read_text(encoding="utf-8")
-    head = join(
-        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
-        tag("title", f"{opening.title(first)}: Equipoise trial report"),
-        tag("style", Html(style)),
-    )
-    return f'<!doctype html>\n<html lang="en">\n{tag("head", head)}\n<body>\n{tag("main", join(*body, by=Html(chr(10))))}\n</body>\n</html>\n'
+    return document(f"{opening.title(first)}: Equipoise trial report", body)
 
 
 def _question(finding: Finding) -> list[Html]:

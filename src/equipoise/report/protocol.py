@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from equipoise.report.finding import Finding
@@ -31,7 +32,7 @@ def protocol(finding: Finding) -> Html:
     declared = mapping(finding.results, "protocol")
     if not declared:
         return Html("")
-    told = _document(finding, declared)
+    told = document_lines(finding, declared)
     used = {
         "population", "prediction_time", "outcome", "horizon_days", "estimand", "comparators", "claim", "primary", "margin", "secondary", "multiplicity",
         "subgroups", "cluster", "few_clusters", "max_missing", "abstain", "missing_outcomes", "hash",
@@ -41,7 +42,8 @@ def protocol(finding: Finding) -> Html:
     return section("Protocol", paragraph(first), facts(told), fold("All other keys", facts(rest)) if rest else "", anchor=f"{finding.anchor}protocol")
 
 
-def _document(finding: Finding, declared: Any) -> list[tuple[object, object]]:
+def document_lines(finding: Finding, declared: Mapping[str, Any]) -> list[tuple[object, object]]:
+    """What a trial's protocol says, in its order: (name, what was declared)."""
     detail = mapping(finding.results, "verdict_detail")
     against = [str(c) for c in detail.get("against") or ()]
     primary = finding.metric(finding.primary) if finding.primary else None

@@ -17,27 +17,28 @@ COMPARISONS = ("task", "comparator", "required", "metric", "difference", "lo", "
 def endpoints_csv(results: Mapping[str, Any]) -> str:
     """Every endpoint of every model and scenario of all tasks; an empty field is not estimated."""
     lines: list[dict[str, Any]] = []
-    for task, own in _tasks(results):
+    for task, own in tasks_of(results):
         model = own.get("model") or "equipoise"
         groups = [(model, "all", mapping(own, "endpoints"))]
         groups += [(c, "all", mapping(own, "comparators", c, "endpoints")) for c in mapping(own, "comparators")]
         groups += [(model, s, mapping(own, "scenarios", s, "endpoints")) for s in mapping(own, "scenarios")]
         for name, scenario, table in groups:
             lines += [{"task": task, "model": name, "scenario": scenario, "metric": k, **_entry(e)} for k, e in table.items()]
-    return _csv(ENDPOINTS, lines)
+    return as_csv(ENDPOINTS, lines)
 
 
 def comparisons_csv(results: Mapping[str, Any]) -> str:
     """Every paired difference, model minus comparator, of all tasks."""
     lines: list[dict[str, Any]] = []
-    for task, own in _tasks(results):
+    for task, own in tasks_of(results):
         for comparator, table in mapping(own, "comparisons").items():
             required = mapping(own, "comparators", comparator).get("required")
             lines += [{"task": task, "comparator": comparator, "required": required, "metric": k, **_entry(e)} for k, e in mapping(table).items()]
-    return _csv(COMPARISONS, lines)
+    return as_csv(COMPARISONS, lines)
 
 
-def _tasks(results: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
+def tasks_of(results: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    """Each question's name and results, the first one's first."""
     yield str(results.get("task") or ""), results
     for name, own in mapping(results, "tasks").items():
         if isinstance(own, Mapping):
@@ -48,7 +49,8 @@ def _entry(entry: Any) -> Mapping[str, Any]:
     return entry if isinstance(entry, Mapping) else {"value": entry}
 
 
-def _csv(names: Sequence[str], lines: Sequence[Mapping[str, Any]]) -> str:
+def as_csv(names: Sequence[str], lines: Sequence[Mapping[str, Any]]) -> str:
+    """Lines as CSV with these columns; null is an empty field, and nothing that a spreadsheet would run."""
     out = io.StringIO()
     writer = csv.DictWriter(out, names, extrasaction="ignore", restval="", lineterminator="\n")
     writer.writeheader()
