@@ -138,8 +138,10 @@ def test_p_values_of_several_runs_are_adjusted_for_their_number() -> None:
 def test_rows_that_not_every_run_was_judged_on_are_left_out_and_said() -> None:
     people = [f"s{i}" for i in range(30)]
     write_run(Path("one"), predictions("a"))
-    write_run(Path("two"), predictions("b").filter(~pl.col("subject_id").is_in(people)), d_model=16)
-    question = results("one", "two")["questions"][0]
+    write_run(Path("two"), predictions("b").filter(~pl.col("subject_id").is_in(people)), d_model=16, manifest={"cohort_hash": "c1"})
+    found = results("one", "two")
+    assert "the runs' cohorts are not the same" in found["said"][0]
+    question = found["questions"][0]
     assert question["n"]["rows"] == 210
     assert "30 of 240 rows of one were not judged in every run and are left out" in question["said"]
 

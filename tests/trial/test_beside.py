@@ -106,7 +106,7 @@ def _people(rng: np.random.Generator, n: int, spreads: Sequence[float]) -> tuple
 
 @pytest.mark.slow
 def test_holm_over_the_pairs_holds_the_chance_of_calling_one_of_several_equal_runs_different() -> None:
-    sets, alpha = 400, 0.05
+    sets, alpha = 250, 0.05
     adjusted, plain = [], []
     for seed in range(sets):
         y, risks = _people(np.random.default_rng(seed), 300, [0.6] * 5)
@@ -127,10 +127,10 @@ def test_intervals_of_means_over_seeds_and_of_their_differences_cover() -> None:
     y, risks = _people(np.random.default_rng(10**6), 2_000_000, spreads)
     ones = np.ones_like(y)
     truth = {"log_score": [log_score(p, y).mean() for p in risks], "auroc": [float(auroc(p, y, ones)) for p in risks]}
-    sets, level, inside = 400, 0.95, {name: [0, 0] for name in truth}
+    sets, level, inside = 250, 0.95, {name: [0, 0] for name in truth}
     for seed in range(sets):
         y, risks = _people(np.random.default_rng(seed), 300, spreads)
-        found = put(table(dict(zip("abcd", risks, strict=True)), y), {"d": ["d"], "way": ["a", "b", "c"]}, seed=seed, n_bootstrap=400, endpoints=[*truth])
+        found = put(table(dict(zip("abcd", risks, strict=True)), y), {"d": ["d"], "way": ["a", "b", "c"]}, seed=seed, n_bootstrap=300, endpoints=[*truth])
         for name, of in truth.items():
             mean = float(np.mean(of[:3]))
             entry, change = found["ways"]["way"]["endpoints"][name], found["differences"]["way"][name]

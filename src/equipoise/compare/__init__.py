@@ -65,7 +65,7 @@ def compared(runs: Sequence[Run], said: Sequence[str]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "role": role,
-        "said": [*said, *about, *on_the_way, *of_protocols],
+        "said": [*said, *about, *on_the_way, *of_protocols, *_of_cohorts(kept)],
         "configs": differing({way: settings(group[0].config) for way, group in ways.items()}),
         "ways": {way: [run.label for run in group] for way, group in ways.items()},
         "runs": {run.label: _facts(run) for run in kept},
@@ -123,6 +123,11 @@ def _protocol(runs: Sequence[Run]) -> tuple[Protocol, list[str]]:
     keys = ", ".join(differing(trials))
     verb = "was" if len(others) == 1 else "were"
     return first, [f"{', '.join(others)} {verb} judged by another protocol (trial keys {keys}); here that of {runs[0].label} judges all"]
+
+
+def _of_cohorts(runs: Sequence[Run]) -> list[str]:
+    different = len({run.manifest.get("cohort_hash") for run in runs}) > 1
+    return ["the runs' cohorts are not the same: their rows were matched by subject and prediction time, and their outcomes are equal"] if different else []
 
 
 def _facts(run: Run) -> dict[str, Any]:

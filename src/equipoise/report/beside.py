@@ -85,7 +85,8 @@ def primary_figure(q: Beside) -> Html | str:
         drawn, _ = forest(panels)
     caption = (
         f"Primary endpoint in {finding.n_in_words}, with {finding.level_in_words} interval (rows resampled); runs in colour, comparators in black. "
-        " Right is better. Whether two runs differ is read from the lower part: they are judged on the same rows, so their intervals above may overlap."
+        f"{'Right is better. ' if metric.directed else ''}Whether two runs differ is read from the lower part: they are judged on the same rows, "
+        "so their intervals above may overlap."
     )
     picture = finding.figure(caption, drawn, "primary", "Forest plot of the primary endpoint by run, and of differences", wide=True)
     return section("Primary endpoint", picture, anchor=f"{finding.anchor}primary")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from equipoise.report.reading import lines, mapping
-from equipoise.report.tables import csv_text
+from equipoise.report.tables import as_csv
 
 _SEEDS = ("n", "mean", "sd", "min", "max", "lo", "hi")
 ENDPOINTS = ("task", "what", "name", "metric", "value", "lo", "hi", "better", "method", "note", *(f"seeds_{k}" for k in _SEEDS))
@@ -18,12 +18,12 @@ DIFFERENCES = (
 
 def comparison_csvs(results: Mapping[str, Any]) -> dict[str, str]:
     """File name -> text: config differences, endpoints, paired differences."""
-    return {"configs.csv": _configs(results), "endpoints.csv": csv_text(ENDPOINTS, [*_endpoints(results)]), "differences.csv": _differences(results)}
+    return {"configs.csv": _configs(results), "endpoints.csv": as_csv(ENDPOINTS, [*_endpoints(results)]), "differences.csv": _differences(results)}
 
 
 def _configs(results: Mapping[str, Any]) -> str:
     ways = list(mapping(results, "ways"))
-    return csv_text(("key", *ways), [{"key": key, **{way: _plain(v) for way, v in line.items()}} for key, line in mapping(results, "configs").items()])
+    return as_csv(("key", *ways), [{"key": key, **{way: _plain(v) for way, v in line.items()}} for key, line in mapping(results, "configs").items()])
 
 
 def _plain(value: Any) -> str:
@@ -51,4 +51,4 @@ def _differences(results: Mapping[str, Any]) -> str:
                 seeds = {f"seeds_{k}": v for k, v in mapping(entry, "seeds").items()}
                 about = {"task": question.get("task"), "name": way, "reference": question.get("reference"), "metric": key}
                 made.append({**about, **entry, **seeds})
-    return csv_text(DIFFERENCES, made)
+    return as_csv(DIFFERENCES, made)
