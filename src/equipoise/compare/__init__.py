@@ -144,4 +144,12 @@ def _question(ways: Mapping[str, Sequence[Run]], runs: Sequence[Run], task: str,
     kind = str(first["kind"])
     labels = {way: [run.label for run in group] for way, group in ways.items()}
     judged = beside(common.table, protocol, kind=kind, ways=labels, comparators=common.comparators, role=role)
-    return {"task": task, "kind": kind, "target": first.get("target", ""), "unit": first.get("unit", ""), "role": role, "said": common.said, **judged}
+    return {
+        "task": task,
+        "kind": kind,
+        "target": first.get("target", ""),
+        "unit": first.get("unit", ""),
+        "role": role,
+        **judged,
+        "said": [*common.said, *judged["analysis"]],
+    }

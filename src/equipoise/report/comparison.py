@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from equipoise.report.beside import Beside, differences, each_run, endpoints, primary_figure, seeds
 from equipoise.report.comparison_tables import comparison_csvs
+from equipoise.report.document import document
 from equipoise.report.markup import Html, Numbering, bullets, facts, join, paragraph, section, tag
 from equipoise.report.reading import lines, mapping
 from equipoise.report.text import count, finite, listed, percent, sentence, sure
@@ -64,12 +64,7 @@ def comparison_page(results: Mapping[str, Any]) -> str:
             "rest on it. Every number on this page stands in comparison.json beside it, and in tables/ as CSV.",
         ),
     ]
-    head = join(
-        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
-        tag("title", f"{title}: Equipoise comparison"),
-        tag("style", Html((files("equipoise.report") / "style.css").read_text(encoding="utf-8"))),
-    )
-    return f'<!doctype html>\n<html lang="en">\n{tag("head", head)}\n<body>\n{tag("main", join(*body, by=Html(chr(10))))}\n</body>\n</html>\n'
+    return document(f"{title}: Equipoise comparison", body)
 
 
 def _of_question(q: Beside, *, alone: bool) -> list[Html]:

@@ -20,6 +20,7 @@ from equipoise.contract.tables import SCENARIO_ALL
 from equipoise.stats.estimate import Estimate
 from equipoise.stats.means import mean_interval, welch_interval
 from equipoise.stats.multiplicity import benjamini_hochberg, holm
+from equipoise.trial.analysis_rows import analysis_rows
 from equipoise.trial.compare import difference_table, endpoint_table, number
 from equipoise.trial.endpoints import endpoints_of, primary_horizon
 from equipoise.trial.judged import Judged
@@ -54,10 +55,10 @@ def beside(
         role: of the rows. On select rows no p-value is given: they chose what they would judge.
 
     Returns:
-        Plain values without NaN: "n", "prevalence", "protocol", "primary", "reference", "ways" (name -> runs, endpoints, seeds),
+        Plain values without NaN: "n", "prevalence", "protocol", "primary", "analysis" (what the estimand and missing outcomes did), "reference", "ways" (name -> runs, endpoints, seeds),
         "runs" and "comparators" (name -> endpoints), "differences" (way -> endpoint -> its difference from the reference, p, p_adjusted, seeds).
     """
-    single = rows_of(validated(predictions), kind, (), abstain=protocol.abstain)
+    single, said = analysis_rows(rows_of(validated(predictions), kind, (), abstain=protocol.abstain), protocol)
     propensity, score = np.empty(single.size), np.empty(0)
     if kind == "treatment_effect":
         propensity, _ = propensities(single, protocol)
@@ -84,6 +85,7 @@ def beside(
         "prevalence": counts.prevalence,
         "protocol": protocol.as_dict(),
         "primary": primary.name,
+        "analysis": list(said.values()),
         "reference": reference,
         "ways": {
             way: {"runs": list(found), "endpoints": tables[way], "seeds": {e.name: _over_seeds(values[way][e.name], protocol.level) for e in endpoints}}
