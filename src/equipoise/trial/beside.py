@@ -55,7 +55,8 @@ def beside(
         role: of the rows. On select rows no p-value is given: they chose what they would judge.
 
     Returns:
-        Plain values without NaN: "n", "prevalence", "protocol", "primary", "analysis" (what the estimand and missing outcomes did), "reference", "ways" (name -> runs, endpoints, seeds),
+        Plain values without NaN: "n", "prevalence", "protocol", "primary", "analysis" (what the estimand and missing outcomes did), "reference",
+        "ways" (name -> runs, endpoints, seeds),
         "runs" and "comparators" (name -> endpoints), "differences" (way -> endpoint -> its difference from the reference, p, p_adjusted, seeds).
     """
     single, said = analysis_rows(rows_of(validated(predictions), kind, (), abstain=protocol.abstain), protocol)
