@@ -22,7 +22,7 @@ from equipoise.batches import Batches, at_rows, evidences_of, open_views
 from equipoise.cohort.frozen import Cohort
 from equipoise.config.check import SUPPLIED, check_config, keywords_of
 from equipoise.config.compose import LIST_GROUPS, compose_values, search_path
-from equipoise.config.help import first_comment
+from equipoise.config.help import OF_VERBS, first_comment
 from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
 from equipoise.launch import checked
@@ -54,7 +54,7 @@ def base_of(room: str) -> type:
     return getattr(importlib.import_module(f"equipoise.{room}"), BASES[room])
 
 
-OPTIONS = sorted(p for p in CONFIGS.glob("*/*.yaml"))
+OPTIONS = sorted(p for p in CONFIGS.glob("*/*.yaml") if p.parent.name not in OF_VERBS)
 EXPERIMENTS = sorted((TOP / "experiments").glob("*/*.yaml"))
 
 

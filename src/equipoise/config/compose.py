@@ -21,6 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from equipoise.config.help import OF_VERBS
 from equipoise.config.nearest import nearest
 from equipoise.contract.errors import UserError
 from equipoise.places import configs_dir, experiments_dir
@@ -196,7 +197,7 @@ def _known_keys(search: Sequence[str]) -> list[str]:
     """Every group and every dotted key of the default config."""
     with initialize_config_dir(str(configs_dir()), version_base="1.3"):
         config = compose(ROOT, overrides=list(search))
-    groups = [p.name for p in configs_dir().iterdir() if p.is_dir()]
+    groups = [p.name for p in configs_dir().iterdir() if p.is_dir() and p.name not in OF_VERBS]
     return groups + list(dotted(OmegaConf.to_container(config)))
 
 

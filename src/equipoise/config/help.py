@@ -33,6 +33,9 @@ usage: equipoise VERB [GROUP=OPTION ...] [KEY=VALUE ...] [-m] [--experiments DIR
 # Groups of things outside the house: they have no room of their own in the first part of the page.
 OUTSIDE = ("trainer", "optimizer", "scheduler", "logger", "paths", "debug", "validation", "tune", "learner", "trial")
 
+# Folders of a verb that composes no run: no groups of a run's config.
+OF_VERBS = ("plan",)
+
 
 def first_comment(path: Path) -> str:
     """The first comment line of a yaml file, without its sign; Hydra's own ``# @package`` lines, which must come first, are passed over."""
@@ -48,13 +51,17 @@ def first_comment(path: Path) -> str:
 
 def groups() -> dict[str, dict[str, str]]:
     """Every config group with its options and their one-line help."""
-    found: dict[str, dict[str, str]] = {}
-    top = configs_dir()
-    for folder in sorted(p for p in top.iterdir() if p.is_dir()):
-        options = {p.stem: first_comment(p) for p in sorted(folder.glob("*.yaml"))}
-        if options:
-            found[folder.name] = options
-    return found
+    folders = sorted(p for p in configs_dir().iterdir() if p.is_dir() and p.name not in OF_VERBS)
+    return {folder.name: options for folder in folders if (options := _options(folder))}
+
+
+def plan_kinds() -> dict[str, str]:
+    """The kinds of `equipoise plan` with their one-line help."""
+    return _options(configs_dir() / "plan")
+
+
+def _options(folder: Path) -> dict[str, str]:
+    return {p.stem: first_comment(p) for p in sorted(folder.glob("*.yaml"))}
 
 
 def experiment_options(given: str | None) -> dict[str, str]:
@@ -75,6 +82,8 @@ def help_text(experiments: str | None = None) -> str:
         for group in names:
             for i, (option, text) in enumerate(found[group].items()):
                 lines.append(f"  {group + '=' if i == 0 else '':<13}{option:<22}{text}".rstrip())
+    lines += ["", "kinds of plan (equipoise plan KIND)"]
+    lines += [f"  {kind:<28}{text}" for kind, text in plan_kinds().items()]
     runs = experiment_options(experiments)
     if runs:
         lines += ["", "experiments"]
