@@ -93,7 +93,12 @@ def assert_near(found: list[int], expected: list[int], allowed: list[float]) -> 
 
 def test_the_widths_of_a_validation_equal_pmvalsampsize() -> None:
     """pmvalsampsize steps its standard errors by 0.0001 and rounds that of net benefit to 0.001; the slope comes from 1,000,000 simulated people."""
-    n = [n_for_observed_expected(0.018, 1), n_for_slope(normal(-5, 2.5), 0.2), n_for_c_statistic(0.8, 0.018, 0.1), n_for_net_benefit(0.5, 0.5, 0.018, 0.08, 0.2)]
+    n = [
+        n_for_observed_expected(0.018, 1),
+        n_for_slope(normal(-5, 2.5), 0.2),
+        n_for_c_statistic(0.8, 0.018, 0.1),
+        n_for_net_benefit(0.5, 0.5, 0.018, 0.08, 0.2),
+    ]
     assert_near(n, V["normal"][:4], [0.002, 0.01, 0, 0.002])
 
 
@@ -105,33 +110,33 @@ def test_the_widths_of_a_validation_by_its_c_statistic_equal_pmvalsampsize() -> 
 
 
 def test_two_proportions_equal_power_prop_test() -> None:
-    assert proportions_n(0.5, 0.75, 0.025, 0.9) == pytest.approx(P["proportions_n"], rel=1e-9)
+    assert proportions_n(0.5, 0.75, 0.025, 0.9) == pytest.approx(P["proportions_n"], rel=1e-12)
     np.testing.assert_allclose([proportions_power(n, 0.2, 0.3, 0.025) for n in (20, 50, 200)], P["proportions_power"], rtol=1e-12)
 
 
 def test_two_means_equal_power_t_test() -> None:
-    np.testing.assert_allclose([means_power(n, 0.5, 1.0, 0.025) for n in (3, 20, 200)], P["means_power"], rtol=1e-9)
-    assert means_power(P["means_n"], 4, 15, 0.025) == pytest.approx(0.9, abs=1e-9)
+    np.testing.assert_allclose([means_power(n, 0.5, 1.0, 0.025) for n in (3, 20, 200)], P["means_power"], rtol=1e-11)
+    assert means_power(P["means_n"], 4, 15, 0.025) == pytest.approx(0.9, abs=1e-12)
 
 
 def test_a_time_to_event_equals_rpact() -> None:
     words = "control_risk=0.3 horizon_years=2 hazard_ratio=0.7 accrual_years=1.5 follow_up_years=2 lost_per_year=0.05 power=0.9"
     plan, _ = made_of("parallel_time_to_event", words.split())
-    assert plan.numbers["events"] == pytest.approx(P["survival_events"], rel=1e-9)
+    assert plan.numbers["events"] == pytest.approx(P["survival_events"], rel=1e-12)
     unrounded = 2 * plan.numbers["events"] / sum(plan.numbers["event_probability"].values())
-    assert unrounded == pytest.approx(P["survival_n"], rel=1e-7)
+    assert unrounded == pytest.approx(P["survival_n"], rel=1e-12)
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_group_sequential_bounds_and_sizes_equal_rpact(boundary: str) -> None:
     for frozen in FROZEN["group_sequential"][boundary]:
         made = design(np.array(frozen["information"]), 0.025, frozen["power"], boundary)
-        np.testing.assert_allclose(made.bounds, frozen["bounds"], rtol=1e-6)
-        np.testing.assert_allclose(made.spent, frozen["spent"], atol=1e-7)
-        np.testing.assert_allclose(made.stops, frozen["stops"], atol=1e-5)
+        np.testing.assert_allclose(made.bounds, frozen["bounds"], rtol=1e-7)
+        np.testing.assert_allclose(made.spent, frozen["spent"], atol=2e-8)
+        np.testing.assert_allclose(made.stops, frozen["stops"], atol=1e-7)
         for name in ("inflation", "expected", "expected_half", "expected_null"):
-            assert getattr(made, name) == pytest.approx(frozen[name], rel=1e-5), name
-        assert frozen["n_fixed"] * made.inflation == pytest.approx(frozen["n_max"], rel=1e-5)
+            assert getattr(made, name) == pytest.approx(frozen[name], rel=1e-7), name
+        assert frozen["n_fixed"] * made.inflation == pytest.approx(frozen["n_max"], rel=1e-7)
 
 
 def test_three_looks_have_the_bounds_that_rpact_prints() -> None:
@@ -142,7 +147,7 @@ def test_three_looks_have_the_bounds_that_rpact_prints() -> None:
 def test_a_sequential_trial_of_two_rates_equals_rpact() -> None:
     """rpact's fixed size has a pooled variance, as ours."""
     plan, _ = made_of("group_sequential", ["control=0.4", "treated=0.3"])
-    assert 2 * plan.numbers["fixed_n_per_arm"] * plan.numbers["inflation"] == pytest.approx(FROZEN["rates_n_max"], rel=1e-5)
+    assert 2 * plan.numbers["fixed_n_per_arm"] * plan.numbers["inflation"] == pytest.approx(FROZEN["rates_n_max"], rel=1e-7)
 
 
 def test_the_variance_of_a_stepped_wedge_equals_least_squares_in_r() -> None:

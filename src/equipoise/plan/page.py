@@ -10,7 +10,7 @@ import numpy as np
 
 from equipoise import __version__
 from equipoise.plan.printed import command, shown
-from equipoise.plan.result import Curve, Plan
+from equipoise.plan.result import Curve, Plan, Table
 from equipoise.report.axes import INK, MODEL_COLOUR, colour_of, house_style, legend_above, light_grid, new_axes, to_svg
 from equipoise.report.markup import Html, Numbering, bullets, fold, join, paragraph, section, tag
 
@@ -28,7 +28,7 @@ def page(kind: str, plan: Plan, settings: Mapping[str, Any], meaning: Mapping[st
     asked = [(tag("code", key), shown(value), meaning[key]) for key, value in settings.items()]
     body = [
         tag("header", paragraph("Equipoise study plan", kind="running"), tag("h1", plan.title), paragraph(plan.answer, kind="question")),
-        section("The numbers", *[numbering.table(t.caption, t.head, t.rows, text_columns=_words(t.rows)) for t in plan.tables], anchor="numbers"),
+        section("The numbers", *[_table(numbering, t) for t in plan.tables], anchor="numbers"),
         section("How they change", numbering.figure(plan.curve.caption, _drawn(plan.curve), wide=True), anchor="curve"),
         section("Settings", numbering.table("What was asked for.", ("Key", "Value", "Meaning"), asked, text_columns=3), anchor="settings"),
         section("What must hold", bullets(plan.assumes), anchor="assumes"),
@@ -46,6 +46,10 @@ def page(kind: str, plan: Plan, settings: Mapping[str, Any], meaning: Mapping[st
         tag("style", Html(style)),
     )
     return f'<!doctype html>\n<html lang="en">\n{tag("head", head)}\n<body>\n{tag("main", join(*body, by=Html(chr(10))))}\n</body>\n</html>\n'
+
+
+def _table(numbering: Numbering, table: Table) -> Html:
+    return numbering.table(table.caption, table.head, table.rows, text_columns=_words(table.rows), kind="wide" if len(table.head) > 6 else "")
 
 
 def _words(rows: Any) -> int:

@@ -18,7 +18,7 @@ EFFECTS = {"planned effect": 1.0, "80 % of it": 0.8, "60 % of it": 0.6}
 NO_INTERIM = "The sample size allows for no interim analysis of the primary outcome."
 INDEPENDENT = (
     "People are independent. An AI-supported arm often acts on clinicians, who then treat both arms: "
-    "where that can happen, randomise clusters (`equipoise plan cluster` or `stepped_wedge`)."
+    "where that can happen, randomise clusters (equipoise plan cluster, or stepped_wedge)."
 )
 _FLEISS = "Fleiss JL, Levin B, Paik MC. Statistical Methods for Rates and Proportions, 3rd ed., 2003 (R: power.prop.test)."
 _T = "Noncentral t distribution (R: power.t.test)."

@@ -47,7 +47,7 @@ def _filled(text: tuple[str, str]) -> list[str]:
 
 def _known(plan: Plan, trial: Trial, made_by: str) -> dict[str, tuple[str, str]]:
     """Item -> what the plan knows of it, and what it does not."""
-    size = "\n".join([plan.answer, *(f"- {line}" for line in plan.assumes), f"- Made by `{made_by}`.", *(f"- {source}" for source in plan.sources)])
+    size = "\n".join([plan.answer, "", *(f"- {line}" for line in plan.assumes), f"- Made by `{made_by}`.", *(f"- {source}" for source in plan.sources)])
     return {
         "8": (trial.design, "why this design was chosen, and the framework if it is not superiority"),
         "12": (f"Primary outcome: {trial.outcome}", "the outcome's name, definition, time point and clinical relevance; secondary outcomes"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.optimize import brentq
@@ -139,6 +140,12 @@ def design(information: np.ndarray, alpha: float, power: float, boundary: str) -
     return Design(t, bounds, np.cumsum(stops[0.0]), drift, inflation, stops[1.0], expected[1.0], expected[0.5], expected[0.0])
 
 
+@lru_cache
+def _nodes(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Legendre nodes and weights on [-1, 1]; finding them costs more than all the rest."""
+    return np.polynomial.legendre.leggauss(n)
+
+
 class _Path:
     """The Brownian motion that has not crossed yet, from look to look."""
 
@@ -159,7 +166,7 @@ class _Path:
         low, high = (self._drift * t + side * _TAIL * math.sqrt(t) for side in (-1, 1))
         high = min(bound * math.sqrt(t), high)
         # Steps well below the spread of one increment: the sum is then exact to rounding.
-        node, weight = np.polynomial.legendre.leggauss(min(_MOST_NODES, 60 + math.ceil(8 * max(high - low, sd) / sd)))
+        node, weight = _nodes(min(_MOST_NODES, 100 * math.ceil(0.6 + 0.08 * max(high - low, sd) / sd)))
         at = low + (node + 1) * (high - low) / 2
         density = np.exp(-(((at[:, None] - self._mean(t)) / sd) ** 2) / 2) @ self._mass / (sd * math.sqrt(2 * math.pi))
         self._t, self._at, self._mass = t, at, density * weight * (high - low) / 2
