@@ -122,7 +122,7 @@ def stepped_wedge(
         *([_SHARES] if end.share else []),
     ]
     if k * steps < 12:
-        assumes.append(f"{k * steps} clusters are few: the normal test is too liberal without a small-sample correction, and the power below it is lower.")
+        assumes.append(f"{k * steps} clusters are few: the normal test is too liberal; with a small-sample correction the power is lower.")
     return Plan(
         title="A stepped-wedge trial",
         answer=f"{k * steps:,} clusters in {steps + 1} periods ({people:,} people) give a power of {100 * reached(k):.1f} % at a one-sided error of {alpha:g}.",
