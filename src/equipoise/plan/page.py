@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,8 @@ from equipoise import __version__
 from equipoise.plan.printed import command, shown
 from equipoise.plan.result import Curve, Plan, Table
 from equipoise.report.axes import INK, MODEL_COLOUR, colour_of, house_style, legend_above, light_grid, new_axes, to_svg
-from equipoise.report.markup import Html, Numbering, bullets, fold, join, paragraph, section, tag
+from equipoise.report.document import document
+from equipoise.report.markup import Html, Numbering, bullets, fold, paragraph, section, tag
 
 
 def page(kind: str, plan: Plan, settings: Mapping[str, Any], meaning: Mapping[str, str]) -> str:
@@ -39,13 +39,7 @@ def page(kind: str, plan: Plan, settings: Mapping[str, Any], meaning: Mapping[st
             f"Made by Equipoise {__version__}. A plan rests on what it assumes; it is no evidence that a model works. Unrounded numbers: plan.json.",
         ),
     ]
-    style = (files("equipoise.report") / "style.css").read_text(encoding="utf-8")
-    head = join(
-        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
-        tag("title", f"{plan.title}: Equipoise study plan"),
-        tag("style", Html(style)),
-    )
-    return f'<!doctype html>\n<html lang="en">\n{tag("head", head)}\n<body>\n{tag("main", join(*body, by=Html(chr(10))))}\n</body>\n</html>\n'
+    return document(f"{plan.title}: Equipoise study plan", body)
 
 
 def _table(numbering: Numbering, table: Table) -> Html:
