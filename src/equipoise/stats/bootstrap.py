@@ -37,12 +37,20 @@ class ClusterBootstrap:
     seed: int
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Multiplicities f64 (b, n), block by block, each small enough for a processor's cache; the resamples do not depend on the blocks."""
-        n_clusters = int(self.cluster.max(initial=-1)) + 1
-        size = int(np.clip(400_000 // max(self.cluster.size, 1), 8, 250))
-        for first in range(0, self.n_resamples, size):
-            each = range(first, min(first + size, self.n_resamples))
-            yield np.stack([self._times_drawn(r, n_clusters) for r in each])[:, self.cluster].astype(np.float64)
+        """Multiplicities f64 (b, n), block by block; the resamples do not depend on the blocks."""
+        return (self.block(each) for each in self.ranges())
+
+    def ranges(self) -> list[range]:
+        """The resamples of each block: so many that sorting the rows once a block costs little, so few that a block fits into some 60 MB."""
+        size = int(np.clip(8_000_000 // max(self.cluster.size, 1), 8, 250))
+        return [range(first, min(first + size, self.n_resamples)) for first in range(0, self.n_resamples, size)]
+
+    def block(self, resamples: range) -> np.ndarray:
+        """Multiplicities of these resamples, f64 (b, n)."""
+        n_clusters, made = int(self.cluster.max(initial=-1)) + 1, np.empty((len(resamples), self.cluster.size))
+        for row, resample in zip(made, resamples, strict=True):
+            row[:] = self._times_drawn(resample, n_clusters)[self.cluster]
+        return made
 
     def _times_drawn(self, resample: int, n_clusters: int) -> np.ndarray:
         drawn = numpy_stream("bootstrap", self.seed, resample).integers(0, n_clusters, n_clusters)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from equipoise.stats.survival import censoring_survival
+from equipoise.stats.survival import censoring_before
 from equipoise.stats.weighting import ratio, weights_of
 
 SMALLEST_G = 0.01
@@ -47,8 +47,11 @@ def known_at(time: np.ndarray, event: np.ndarray, horizon: float, weight: np.nda
     w = weights_of(weight, t.size)
     came = (e != 0) & (t <= horizon)
     known = came | (t >= horizon)
-    kept = np.maximum(censoring_survival(t, e, weight=w).before(np.minimum(t, horizon)), SMALLEST_G)
-    return Known((came & (e == 1)).astype(np.float64), np.where(known, w / kept, 0.0))
+    kept = censoring_before(t, e, np.minimum(t, horizon), w)
+    np.maximum(kept, SMALLEST_G, out=kept)
+    np.divide(w, kept, out=kept)
+    kept *= known
+    return Known((came & (e == 1)).astype(np.float64), kept)
 
 
 def ipcw_brier(risk: np.ndarray, time: np.ndarray, event: np.ndarray, horizon: float, weight: np.ndarray | None = None) -> np.ndarray:

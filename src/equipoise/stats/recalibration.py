@@ -7,7 +7,7 @@ from scipy.special import expit, logit
 
 from equipoise.stats.estimate import Estimate, normal_interval
 from equipoise.stats.scores import SMALLEST
-from equipoise.stats.weighting import weights_of
+from equipoise.stats.weighting import in_cache, weights_of
 
 _STEPS = 60
 _CLOSE = 1e-7  # Newton's error after a step is of the order of the step's square
@@ -113,26 +113,55 @@ def _wald(value: float, at: int, design: np.ndarray, y: np.ndarray, fitted: np.n
 def _line(x: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Intercept and slope (...,) by Newton's method for all weightings at once; NaN where it does not converge."""
     w = weights_of(weight, x.size)
-    flat = w.reshape(-1, x.size)
-    # Resamples are near the sample: from its solution they need three steps instead of eight.
-    start = np.array([0.0, 1.0])
-    if flat.shape[0] > 1:
-        a, b = _newton(x, y, flat.mean(0)[None], start)
-        if np.isfinite(b[0]):
-            start = np.array([a[0], b[0]])
-    a, b = _newton(x, y, flat, start)
-    return a.reshape(w.shape[:-1]), b.reshape(w.shape[:-1])
+    flat, far = w.reshape(-1, x.size), np.array([0.0, 1.0])
+    # Resamples are near the sample: from close to its solution they need one or two steps instead of eight.
+    centre = _newton(x, y, flat.mean(0)[None], far[None])[0] if flat.shape[0] > 1 else far
+    terms = _terms(x, y, centre) if flat.shape[0] > 1 and np.isfinite(centre).all() else None
+
+    def best(w: np.ndarray) -> np.ndarray:
+        return _newton(x, y, w, np.tile(far, (w.shape[0], 1)) if terms is None else _expanded(w @ terms, centre))
+
+    found = in_cache(best, w)
+    return found[..., 0], found[..., 1]
 
 
-def _newton(x: np.ndarray, y: np.ndarray, w: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    theta = np.tile(start, (w.shape[0], 1))
+def _terms(x: np.ndarray, y: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """What a row adds to the sums of `_expanded`, f64 (n, 14): y - p0 times x^0..x^1, p1 times x^0..x^2, p2 times x^0..x^3, p3 times x^0..x^4."""
+    p = _expit(centre[0] + centre[1] * x)
+    p1 = p * (1 - p)
+    of = (y - p, p1, p1 * (1 - 2 * p), p1 * (1 - 6 * p1))
+    return np.column_stack([factor * x**power for factor, highest in zip(of, (1, 2, 3, 4), strict=True) for power in range(highest + 1)])
+
+
+def _expanded(sums: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """Intercepts and slopes f64 (b, 2) that solve the score equations' expansion to the third order around the centre: sums that need no exponential.
+
+    With d = da + db x, y - p(x) is about y - p0 - p1 d - p2 d^2/2 - p3 d^3/6, p0 to p3 the risk and its derivatives at the centre.
+    """
+    s, v, c, q = np.split(sums, [2, 5, 9], axis=1)
+    hessian = np.stack([v[:, :2], v[:, 1:]], axis=1)
+    regular = hessian[:, 0, 0] * hessian[:, 1, 1] - hessian[:, 0, 1] ** 2 > 1e-10 * np.maximum(hessian[:, 0, 0] * hessian[:, 1, 1], 1e-300)
+    hessian[~regular] = np.eye(2)
+    move = np.zeros((w.shape[0], 2))
+    for _ in range(5):
+        a, b = move[:, :1], move[:, 1:]
+        score = s - v[:, :2] * a - v[:, 1:] * b - (c[:, :2] * a * a + 2 * c[:, 1:3] * a * b + c[:, 2:] * b * b) / 2
+        score -= (q[:, :2] * a**3 + 3 * q[:, 1:3] * a * a * b + 3 * q[:, 2:4] * a * b * b + q[:, 3:] * b**3) / 6
+        move = np.clip(move + np.linalg.solve(hessian, score[..., None])[..., 0], -1.0, 1.0)
+    return centre + np.where(regular[:, None] & (np.abs(move) < 0.5).all(1, keepdims=True), move, 0.0)
+
+
+def _newton(x: np.ndarray, y: np.ndarray, w: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Intercepts and slopes f64 (b, 2) by Newton's method from a start (b, 2); NaN where there is no finite maximum."""
+    theta = start.copy()
     powers, observed = np.column_stack([np.ones_like(x), x, x * x]), w @ np.column_stack([y, y * x])
     open_, information = np.arange(w.shape[0]), np.zeros(w.shape[0])
     for _ in range(_STEPS):
         fitted = _expit(theta[open_, :1] + theta[open_, 1:] * x)
         expected = fitted * (w if open_.size == w.shape[0] else w[open_])
         gradient = observed[open_] - expected @ powers[:, :2]
-        h0, h1, h2 = ((expected - expected * fitted) @ powers).T
+        fitted *= expected
+        h0, h1, h2 = ((expected - fitted) @ powers).T
         determinant, information[open_] = h0 * h2 - h1 * h1, h0
         # Below this the log odds of the rows that count do not vary (rounding of h0 h2 alone leaves more than 0).
         regular = determinant > 1e-10 * np.maximum(h0 * h2, 1e-300)
@@ -149,7 +178,7 @@ def _newton(x: np.ndarray, y: np.ndarray, w: np.ndarray, start: np.ndarray) -> t
     theta[~(np.abs(theta[:, 1]) <= _LARGEST) | (information < 1e-6 * w.sum(1))] = np.nan
     for lost in np.flatnonzero(np.isnan(theta[:, 1])):
         theta[lost] = _careful(x, y, w[lost])
-    return theta[:, 0], theta[:, 1]
+    return theta
 
 
 def _careful(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[float, float]:
@@ -188,25 +217,47 @@ def _careful(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[float, float]
 
 def _shift(offset: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
     w = weights_of(weight, y.size)
-    flat, odds = w.reshape(-1, y.size), np.exp(offset)
+    odds, rate = np.exp(offset), w.reshape(-1, y.size).mean(0)
+    one_class = not 0 < rate @ y < rate.sum()
+    near = 0.0 if one_class or w.ndim == 1 else float(_shifted(odds, y, rate[None], np.zeros(1))[0])
+    terms = _terms(offset, y, np.array([near, 1.0]))[:, [0, 2, 5, 9]]
+    return in_cache(lambda w: _shifted(odds, y, w, near + _expanded_shift(w @ terms)), w)
+
+
+def _expanded_shift(sums: np.ndarray) -> np.ndarray:
+    """As `_expanded`, for the intercept alone: how far from the centre, f64 (b,)."""
+    s, v, c, q = sums.T
+    move = np.zeros(s.size)
+    for _ in range(5):
+        move = np.clip(move + (s - v * move - c * move**2 / 2 - q * move**3 / 6) / np.maximum(v, 1e-300), -1.0, 1.0)
+    return np.where(np.abs(move) < 0.5, move, 0.0)
+
+
+def _shifted(odds: np.ndarray, y: np.ndarray, w: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Intercepts f64 (b,) by Newton's method from a start (b,); NaN where there is one class."""
     # In u = exp(a) the fitted risk is u o / (1 + u o): one exponential a row serves all weightings.
-    events, total = flat @ y, flat.sum(1)
-    a = np.where((events > 0) & (events < total), 0.0, np.nan)
+    events, total = w @ y, w.sum(1)
+    a = np.where((events > 0) & (events < total), start, np.nan)
     open_ = np.flatnonzero(~np.isnan(a))
     for _ in range(_STEPS):
         if not open_.size:
             break
-        scaled = np.exp(a[open_, None]) * odds
-        fitted = scaled / (1 + scaled)
-        expected = fitted * (flat if open_.size == flat.shape[0] else flat[open_])
-        curvature = (expected - expected * fitted).sum(1)
-        step = np.clip((events[open_] - expected.sum(1)) / np.maximum(curvature, 1e-300), -5.0, 5.0)
+        fitted = np.exp(a[open_, None]) * odds
+        fitted /= 1 + fitted
+        expected = fitted * (w if open_.size == w.shape[0] else w[open_])
+        sums = expected.sum(1)
+        curvature = sums - np.einsum("bi,bi->b", expected, fitted)
+        step = np.clip((events[open_] - sums) / np.maximum(curvature, 1e-300), -5.0, 5.0)
         a[open_] += step
         open_ = open_[np.abs(step) >= _CLOSE * (1 + np.abs(a[open_]))]
     a[open_] = np.nan
-    return a.reshape(w.shape[:-1])
+    return a
 
 
 def _expit(x: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-x)): numpy's exponential is several times faster than scipy's expit; beyond 500 nothing changes."""
-    return 1 / (1 + np.exp(-np.clip(x, -500.0, 500.0)))
+    made = np.clip(x, -500.0, 500.0)
+    np.negative(made, out=made)
+    np.exp(made, out=made)
+    made += 1
+    return np.divide(1.0, made, out=made)

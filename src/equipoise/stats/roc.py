@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from equipoise.stats.weighting import ratio, weights_of
+from equipoise.stats.weighting import in_cache, ratio, weights_of
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,20 @@ def auroc(risk: np.ndarray, outcome: np.ndarray, weight: np.ndarray | None = Non
     >>> float(auroc(np.array([0.1, 0.4, 0.4, 0.8]), np.array([0, 0, 1, 1])))
     0.875
     """
-    positive, negative = _by_rising_risk(risk, outcome, weight)
-    below = np.cumsum(negative, axis=-1) - negative / 2
-    return ratio((positive * below).sum(-1), positive.sum(-1) * negative.sum(-1))
+    r, y = np.asarray(risk, dtype=np.float64), np.asarray(outcome, dtype=np.float64)
+    case, control = (rows[np.argsort(r[rows], kind="stable")] for rows in (np.flatnonzero(y > 0), np.flatnonzero(y < 1)))
+    lower, upper = (np.searchsorted(r[control], r[case], side=side) for side in ("left", "right"))  # type: ignore[call-overload]
+    tied = np.flatnonzero(lower < upper)
+
+    def area(w: np.ndarray) -> np.ndarray:
+        positive = w.take(case, axis=-1) * y[case]
+        below = np.zeros((w.shape[0], control.size + 1))
+        np.cumsum(w.take(control, axis=-1) * (1 - y[control]), axis=-1, out=below[:, 1:])
+        won = below.take(lower, axis=-1)
+        won[:, tied] += (below.take(upper[tied], axis=-1) - won[:, tied]) / 2
+        return ratio(np.einsum("bi,bi->b", positive, won), positive.sum(-1) * below[:, -1])
+
+    return in_cache(area, weights_of(weight, r.size))
 
 
 def average_precision(risk: np.ndarray, outcome: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
@@ -55,10 +66,16 @@ def average_precision(risk: np.ndarray, outcome: np.ndarray, weight: np.ndarray 
     >>> float(average_precision(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1])))  # doctest: +ELLIPSIS
     0.8333...
     """
-    positive, negative = (x[..., ::-1] for x in _by_rising_risk(risk, outcome, weight))
-    true = np.cumsum(positive, axis=-1)
-    precision = np.nan_to_num(ratio(true, true + np.cumsum(negative, axis=-1)))
-    return ratio((positive * precision).sum(-1), true[..., -1])
+    y = np.asarray(outcome, dtype=np.float64)
+    order, last = _falling(np.asarray(risk, dtype=np.float64))
+
+    def area(w: np.ndarray) -> np.ndarray:
+        reached = np.cumsum(w.take(order, axis=-1), axis=-1).take(last, axis=-1)
+        true = np.cumsum(w.take(order, axis=-1) * y[order], axis=-1).take(last, axis=-1)
+        precision = np.divide(true, reached, out=np.zeros_like(true), where=reached > 0)
+        return ratio((np.diff(true, axis=-1, prepend=0.0) * precision).sum(-1), true[..., -1])
+
+    return in_cache(area, weights_of(weight, y.size))
 
 
 def roc_curve(risk: np.ndarray, outcome: np.ndarray, weight: np.ndarray | None = None) -> RocCurve:
@@ -72,20 +89,15 @@ def roc_curve(risk: np.ndarray, outcome: np.ndarray, weight: np.ndarray | None =
     >>> roc_curve(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1])).tpr.tolist()
     [0.0, 0.5, 0.5, 1.0, 1.0]
     """
-    positive, negative = (np.cumsum(x[..., ::-1], axis=-1) for x in _by_rising_risk(risk, outcome, weight))
-    tpr, fpr = (np.append(0.0, ratio(x, x[..., -1:])) for x in (positive, negative))
-    return RocCurve(fpr, tpr, np.append(np.inf, np.unique(risk)[::-1]))
+    r, y = np.asarray(risk, dtype=np.float64), np.asarray(outcome, dtype=np.float64)
+    order, last = _falling(r)
+    w = weights_of(weight, r.size)[order]
+    tpr, fpr = (np.append(0.0, ratio(x[last], x[-1:])) for x in (np.cumsum(w * y[order]), np.cumsum(w * (1 - y[order]))))
+    return RocCurve(fpr, tpr, np.append(np.inf, r[order][last]))
 
 
-def _by_rising_risk(risk: np.ndarray, outcome: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Weight of events and of non-events at each distinct risk, rising: f64 (..., k) each."""
-    risk, y = np.asarray(risk, dtype=np.float64), np.asarray(outcome, dtype=np.float64)
-    order = np.argsort(risk, kind="stable")
-    ordered, y = risk[order], y[order]
-    w = weights_of(weight, risk.shape[0])[..., order]
-    positive = w * y
-    negative = w - positive
-    first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-    if first.size < ordered.size:
-        positive, negative = (np.add.reduceat(x, first, axis=-1) for x in (positive, negative))
-    return positive, negative
+def _falling(risk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows by falling risk, i64 (n,), and the place of the last of each distinct risk there, i64 (k,)."""
+    order = np.argsort(-risk, kind="stable")
+    ordered = risk[order]
+    return order, np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))

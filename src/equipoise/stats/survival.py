@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from equipoise.stats.weighting import weights_of
+from equipoise.stats.weighting import in_cache, weights_of
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,14 @@ def kaplan_meier(time: np.ndarray, event: np.ndarray, entry: np.ndarray | None =
     >>> kaplan_meier(np.array([1.0, 2.0, 3.0]), np.array([1, 0, 1])).value.round(4).tolist()
     [0.6667, 0.0]
     """
-    happened = np.asarray(event) != 0
-    u, d, r = _counts(np.asarray(time, dtype=np.float64), happened, entry, weight)
-    return Step(u, np.cumprod(1 - _share(d, r), axis=-1), 1.0)
+    t, happened = np.asarray(time, dtype=np.float64), np.asarray(event) != 0
+    counter = _Counter.of(t, ~happened, np.unique(t[happened]), entry)
+
+    def survival(w: np.ndarray) -> np.ndarray:
+        (before, after), entered = counter.read(w, (0, 1))
+        return np.cumprod(1 - _share(after - before, entered - before), axis=-1)
+
+    return Step(counter.time, in_cache(survival, weights_of(weight, t.size)), 1.0)
 
 
 def censoring_survival(time: np.ndarray, event: np.ndarray, entry: np.ndarray | None = None, weight: np.ndarray | None = None) -> Step:
@@ -63,9 +67,25 @@ def censoring_survival(time: np.ndarray, event: np.ndarray, entry: np.ndarray | 
 
     Source: Graf et al. (1999), section 3.
     """
-    t, happened = np.asarray(time, dtype=np.float64), np.asarray(event) != 0
-    u, c, r = _counts(t, ~happened, entry, weight)
-    return Step(u, np.cumprod(1 - _share(c, r - _exactly_at(t, happened, u, weight)), axis=-1), 1.0)
+    t, censored = np.asarray(time, dtype=np.float64), np.asarray(event) == 0
+    counter = _Counter.of(t, censored, np.unique(t[censored]), entry)
+    return Step(counter.time, in_cache(lambda w: _uncensored(counter, w)[..., 1:], weights_of(weight, t.size)), 1.0)
+
+
+def censoring_before(time: np.ndarray, event: np.ndarray, at: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+    """G(at-), P(not censored before each of the times ``at`` f64 (m,)): f64 (..., m); as `censoring_survival(...).before(at)`, in less memory."""
+    t, censored = np.asarray(time, dtype=np.float64), np.asarray(event) == 0
+    counter = _Counter.of(t, censored, np.unique(t[censored & (t < at.max(initial=-np.inf))]), None)
+    place = np.searchsorted(counter.time, at, side="left")
+    return in_cache(lambda w: _uncensored(counter, w).take(place, axis=-1), weights_of(weight, t.size))
+
+
+def _uncensored(counter: _Counter, w: np.ndarray) -> np.ndarray:
+    """1, and G from each time on, f64 (..., 1 + k)."""
+    (events, after), entered = counter.read(w, (1, 2))
+    made = np.ones((*w.shape[:-1], counter.time.size + 1))
+    np.cumprod(1 - _share(after - events, entered - events), axis=-1, out=made[..., 1:])
+    return made
 
 
 def aalen_johansen(time: np.ndarray, event: np.ndarray, cause: int, entry: np.ndarray | None = None, weight: np.ndarray | None = None) -> Step:
@@ -84,36 +104,63 @@ def aalen_johansen(time: np.ndarray, event: np.ndarray, cause: int, entry: np.nd
     [0.3333, 0.3333, 0.6667]
     """
     t, e = np.asarray(time, dtype=np.float64), np.asarray(event)
-    u, d, r = _counts(t, e != 0, entry, weight)
-    survival = np.cumprod(1 - _share(d, r), axis=-1)
-    earlier = np.concatenate([np.ones((*survival.shape[:-1], 1)), survival[..., :-1]], axis=-1)
-    return Step(u, np.cumsum(earlier * _share(_exactly_at(t, e == cause, u, weight), r), axis=-1), 0.0)
+    counter = _Counter.of(t, np.where(e == cause, 0, np.where(e != 0, 1, 2)), np.unique(t[e != 0]), entry)
+
+    def incidence(w: np.ndarray) -> np.ndarray:
+        (before, after_cause, after), entered = counter.read(w, (0, 1, 2))
+        survival = np.cumprod(1 - _share(after - before, entered - before), axis=-1)
+        earlier = np.concatenate([np.ones((*survival.shape[:-1], 1)), survival[..., :-1]], axis=-1)
+        return np.cumsum(earlier * _share(after_cause - before, entered - before), axis=-1)
+
+    return Step(counter.time, in_cache(incidence, weights_of(weight, t.size)), 0.0)
 
 
-def _counts(time: np.ndarray, happened: np.ndarray, entry: np.ndarray | None, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Times u (k,) at which it happened, the weight d (..., k) to which it did, and the weight r (..., k) at risk."""
-    w = weights_of(weight, time.size)
-    u = np.unique(time[happened])
-    d = _exactly_at(time, happened, u, weight)
-    r = w.sum(-1, keepdims=True) - _until(time, w, u, "left")
-    if entry is not None:
-        late = np.asarray(entry, dtype=np.float64)
-        late = np.where(late > 0, late, -np.inf)
-        r = r - (w.sum(-1, keepdims=True) - _until(late, w, u, "left"))
-    return u, d, r
+@dataclass(frozen=True)
+class _Counter:
+    """Reads off, at given times, how much weight came before: rows are sorted once for all weightings.
+
+    Args:
+        time: f64 (k,), u, increasing.
+        kind: i64 (n,), of each row; in what follows rows with time = u come in the order of their kinds.
+        rows: i64 (n,), rows by (time, kind); times: f64 (n,) and kinds, in that order.
+        entries: rows by entry, and how many of them entered before u; None: all were there from the start.
+    """
+
+    time: np.ndarray
+    kind: np.ndarray
+    rows: np.ndarray
+    times: np.ndarray
+    entries: tuple[np.ndarray, np.ndarray] | None
+
+    @classmethod
+    def of(cls, time: np.ndarray, kind: np.ndarray, u: np.ndarray, entry: np.ndarray | None) -> _Counter:
+        rows = np.lexsort((kind, time))
+        entries = None
+        if entry is not None and (np.asarray(entry) > 0).any():
+            since = np.where(np.asarray(entry) > 0, entry, -np.inf)
+            order = np.argsort(since, kind="stable")
+            entries = order, np.searchsorted(since[order], u, side="left")
+        return cls(u, kind[rows], rows, time[rows], entries)
+
+    def read(self, w: np.ndarray, kinds: tuple[int, ...]) -> tuple[list[np.ndarray], np.ndarray]:
+        """For each of ``kinds`` the weight of rows before u, or at u and of a lower kind; and the weight that had entered before u: f64 (..., k)."""
+        reached = _cumulated(w, self.rows)
+        sums = [reached.take(self._places(kind), axis=-1) for kind in kinds]
+        if self.entries is None:
+            return sums, reached[..., -1:]
+        return sums, _cumulated(w, self.entries[0]).take(self.entries[1], axis=-1)
+
+    def _places(self, kind: int) -> np.ndarray:
+        of_lower = self.times[self.kind < kind]
+        there = np.searchsorted(of_lower, self.time, side="right") - np.searchsorted(of_lower, self.time, side="left")
+        return np.searchsorted(self.times, self.time, side="left") + there
 
 
-def _exactly_at(time: np.ndarray, happened: np.ndarray, u: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-    """Weight (..., k) of the rows to which it happened at u."""
-    t, w = time[happened], weights_of(weight, time.size)[..., happened]
-    return _until(t, w, u, "right") - _until(t, w, u, "left")
-
-
-def _until(time: np.ndarray, w: np.ndarray, u: np.ndarray, side: Literal["left", "right"]) -> np.ndarray:
-    """Weight (..., k) of rows with time < u (side "left") or <= u ("right")."""
-    order = np.argsort(time, kind="stable")
-    reached = np.concatenate([np.zeros((*w.shape[:-1], 1)), np.cumsum(w[..., order], axis=-1)], axis=-1)
-    return reached[..., np.searchsorted(time[order], u, side=side)]
+def _cumulated(w: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """0 and the running sums of the weights in this order, f64 (..., 1 + n)."""
+    made = np.zeros((*w.shape[:-1], rows.size + 1))
+    np.cumsum(w.take(rows, axis=-1), axis=-1, out=made[..., 1:])
+    return made
 
 
 def _share(d: np.ndarray, r: np.ndarray) -> np.ndarray:
