@@ -41,8 +41,8 @@ class ClusterBootstrap:
         return (self.block(each) for each in self.ranges())
 
     def ranges(self) -> list[range]:
-        """The resamples of each block: so many that sorting the rows once a block costs little, so few that a block fits into some 60 MB."""
-        size = int(np.clip(8_000_000 // max(self.cluster.size, 1), 8, 250))
+        """The resamples of each block: so many that sorting the rows once a block costs little, so few that a block fits into 51 MB."""
+        size = int(np.clip(6_400_000 // max(self.cluster.size, 1), 8, 250))
         return [range(first, min(first + size, self.n_resamples)) for first in range(0, self.n_resamples, size)]
 
     def block(self, resamples: range) -> np.ndarray:

@@ -76,7 +76,7 @@ class _Plan:
         place = np.empty(time.size, dtype=np.int64)
         place[in_risk] = np.arange(time.size)
         ordered = risk[in_time][in_risk]
-        lower, upper = (np.searchsorted(ordered, case_risk, side=side) for side in ("left", "right"))  # type: ignore[call-overload]
+        lower, upper = (np.searchsorted(ordered, case_risk, side=side) for side in ("left", "right"))
         at_once = np.sort(time[~also_at])
         after = np.searchsorted(time[in_time], case_time, side="left")
         after += np.searchsorted(at_once, case_time, side="right") - np.searchsorted(at_once, case_time, side="left")

@@ -142,7 +142,7 @@ def _expanded(sums: np.ndarray, centre: np.ndarray) -> np.ndarray:
     hessian = np.stack([v[:, :2], v[:, 1:]], axis=1)
     regular = hessian[:, 0, 0] * hessian[:, 1, 1] - hessian[:, 0, 1] ** 2 > 1e-10 * np.maximum(hessian[:, 0, 0] * hessian[:, 1, 1], 1e-300)
     hessian[~regular] = np.eye(2)
-    move = np.zeros((w.shape[0], 2))
+    move = np.zeros((sums.shape[0], 2))
     for _ in range(5):
         a, b = move[:, :1], move[:, 1:]
         score = s - v[:, :2] * a - v[:, 1:] * b - (c[:, :2] * a * a + 2 * c[:, 1:3] * a * b + c[:, 2:] * b * b) / 2

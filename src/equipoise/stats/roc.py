@@ -36,7 +36,7 @@ def auroc(risk: np.ndarray, outcome: np.ndarray, weight: np.ndarray | None = Non
     """
     r, y = np.asarray(risk, dtype=np.float64), np.asarray(outcome, dtype=np.float64)
     case, control = (rows[np.argsort(r[rows], kind="stable")] for rows in (np.flatnonzero(y > 0), np.flatnonzero(y < 1)))
-    lower, upper = (np.searchsorted(r[control], r[case], side=side) for side in ("left", "right"))  # type: ignore[call-overload]
+    lower, upper = (np.searchsorted(r[control], r[case], side=side) for side in ("left", "right"))
     tied = np.flatnonzero(lower < upper)
 
     def area(w: np.ndarray) -> np.ndarray:

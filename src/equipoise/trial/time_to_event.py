@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import local
 
 import numpy as np
 
@@ -34,14 +35,14 @@ def at_horizons(horizons_days: tuple[float, ...]) -> tuple[Endpoint, ...]:
 
 
 def _at(horizon: float, i: int) -> list[Endpoint]:
-    last: list[tuple[Sample, np.ndarray, Sample, Known]] = []
+    last = local()
 
     def known_for(s: Sample, w: np.ndarray) -> tuple[Sample, Known]:
-        """Several endpoints ask one after the other for the same rows and weights: the last answer is kept."""
-        if not last or last[0][0] is not s or last[0][1] is not w:
+        """Several endpoints and arms ask one after the other for the same rows and weights: each thread keeps its last answer."""
+        if getattr(last, "weight", None) is not w or not all(np.array_equal(getattr(last.rows, x), getattr(s, x)) for x in ("time", "event", "entry")):
             whole, weight = from_start(s, w)
-            last[:] = [(s, w, whole, known_at(whole.time, whole.event, horizon, weight))]
-        return last[0][2], last[0][3]
+            last.rows, last.weight, last.known = s, w, known_at(whole.time, whole.event, horizon, weight)
+        return from_start(s, w)[0], last.known
 
     def on_known(f: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]) -> Callable[[Sample, np.ndarray], np.ndarray]:
         """An endpoint of a binary outcome, of the status at the horizon, weighted for censoring."""
