@@ -51,10 +51,10 @@ def kaplan_meier(time: np.ndarray, event: np.ndarray, entry: np.ndarray | None =
     [0.6667, 0.0]
     """
     t, happened = np.asarray(time, dtype=np.float64), np.asarray(event) != 0
-    counter = _Counter.of(t, ~happened, np.unique(t[happened]), entry)
+    counter = _Counter.of(t, ~happened, np.unique(t[happened]), (0, 1), entry)
 
     def survival(w: np.ndarray) -> np.ndarray:
-        (before, after), entered = counter.read(w, (0, 1))
+        (before, after), entered = counter.read(w)
         return np.cumprod(1 - _share(after - before, entered - before), axis=-1)
 
     return Step(counter.time, in_cache(survival, weights_of(weight, t.size)), 1.0)
@@ -68,21 +68,21 @@ def censoring_survival(time: np.ndarray, event: np.ndarray, entry: np.ndarray | 
     Source: Graf et al. (1999), section 3.
     """
     t, censored = np.asarray(time, dtype=np.float64), np.asarray(event) == 0
-    counter = _Counter.of(t, censored, np.unique(t[censored]), entry)
+    counter = _Counter.of(t, censored, np.unique(t[censored]), (1, 2), entry)
     return Step(counter.time, in_cache(lambda w: _uncensored(counter, w)[..., 1:], weights_of(weight, t.size)), 1.0)
 
 
 def censoring_before(time: np.ndarray, event: np.ndarray, at: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
     """G(at-), P(not censored before each of the times ``at`` f64 (m,)): f64 (..., m); as `censoring_survival(...).before(at)`, in less memory."""
     t, censored = np.asarray(time, dtype=np.float64), np.asarray(event) == 0
-    counter = _Counter.of(t, censored, np.unique(t[censored & (t < at.max(initial=-np.inf))]), None)
+    counter = _Counter.of(t, censored, np.unique(t[censored & (t < at.max(initial=-np.inf))]), (1, 2), None)
     place = np.searchsorted(counter.time, at, side="left")
     return in_cache(lambda w: _uncensored(counter, w).take(place, axis=-1), weights_of(weight, t.size))
 
 
 def _uncensored(counter: _Counter, w: np.ndarray) -> np.ndarray:
     """1, and G from each time on, f64 (..., 1 + k)."""
-    (events, after), entered = counter.read(w, (1, 2))
+    (events, after), entered = counter.read(w)
     made = np.ones((*w.shape[:-1], counter.time.size + 1))
     np.cumprod(1 - _share(after - events, entered - events), axis=-1, out=made[..., 1:])
     return made
@@ -104,10 +104,10 @@ def aalen_johansen(time: np.ndarray, event: np.ndarray, cause: int, entry: np.nd
     [0.3333, 0.3333, 0.6667]
     """
     t, e = np.asarray(time, dtype=np.float64), np.asarray(event)
-    counter = _Counter.of(t, np.where(e == cause, 0, np.where(e != 0, 1, 2)), np.unique(t[e != 0]), entry)
+    counter = _Counter.of(t, np.where(e == cause, 0, np.where(e != 0, 1, 2)), np.unique(t[e != 0]), (0, 1, 2), entry)
 
     def incidence(w: np.ndarray) -> np.ndarray:
-        (before, after_cause, after), entered = counter.read(w, (0, 1, 2))
+        (before, after_cause, after), entered = counter.read(w)
         survival = np.cumprod(1 - _share(after - before, entered - before), axis=-1)
         earlier = np.concatenate([np.ones((*survival.shape[:-1], 1)), survival[..., :-1]], axis=-1)
         return np.cumsum(earlier * _share(after_cause - before, entered - before), axis=-1)
@@ -121,39 +121,35 @@ class _Counter:
 
     Args:
         time: f64 (k,), u, increasing.
-        kind: i64 (n,), of each row; in what follows rows with time = u come in the order of their kinds.
-        rows: i64 (n,), rows by (time, kind); times: f64 (n,) and kinds, in that order.
-        entries: rows by entry, and how many of them entered before u; None: all were there from the start.
+        rows: i64 (n,), rows by time, and by kind at equal times.
+        places: for each kind asked for i64 (k,): how many rows in that order came before u, or at u and are of a lower kind.
+        entries: rows by entry i64 (n,), and how many of them entered before u i64 (k,); None: all were there from the start.
     """
 
     time: np.ndarray
-    kind: np.ndarray
     rows: np.ndarray
-    times: np.ndarray
+    places: tuple[np.ndarray, ...]
     entries: tuple[np.ndarray, np.ndarray] | None
 
     @classmethod
-    def of(cls, time: np.ndarray, kind: np.ndarray, u: np.ndarray, entry: np.ndarray | None) -> _Counter:
+    def of(cls, time: np.ndarray, kind: np.ndarray, u: np.ndarray, kinds: tuple[int, ...], entry: np.ndarray | None) -> _Counter:
         rows = np.lexsort((kind, time))
-        entries = None
-        if entry is not None and (np.asarray(entry) > 0).any():
-            since = np.where(np.asarray(entry) > 0, entry, -np.inf)
-            order = np.argsort(since, kind="stable")
-            entries = order, np.searchsorted(since[order], u, side="left")
-        return cls(u, kind[rows], rows, time[rows], entries)
+        times, earlier = time[rows], np.searchsorted(time[rows], u, side="left")
+        lower = [times[kind[rows] < k] for k in kinds]
+        places = tuple(earlier + np.searchsorted(of, u, side="right") - np.searchsorted(of, u, side="left") for of in lower)
+        if entry is None or not (np.asarray(entry) > 0).any():
+            return cls(u, rows, places, None)
+        since = np.where(np.asarray(entry) > 0, entry, -np.inf)
+        order = np.argsort(since, kind="stable")
+        return cls(u, rows, places, (order, np.searchsorted(since[order], u, side="left")))
 
-    def read(self, w: np.ndarray, kinds: tuple[int, ...]) -> tuple[list[np.ndarray], np.ndarray]:
-        """For each of ``kinds`` the weight of rows before u, or at u and of a lower kind; and the weight that had entered before u: f64 (..., k)."""
+    def read(self, w: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """The weight at each of the places, and the weight that had entered before u: f64 (..., k) or (..., 1)."""
         reached = _cumulated(w, self.rows)
-        sums = [reached.take(self._places(kind), axis=-1) for kind in kinds]
+        sums = [reached.take(place, axis=-1) for place in self.places]
         if self.entries is None:
             return sums, reached[..., -1:]
         return sums, _cumulated(w, self.entries[0]).take(self.entries[1], axis=-1)
-
-    def _places(self, kind: int) -> np.ndarray:
-        of_lower = self.times[self.kind < kind]
-        there = np.searchsorted(of_lower, self.time, side="right") - np.searchsorted(of_lower, self.time, side="left")
-        return np.searchsorted(self.times, self.time, side="left") + there
 
 
 def _cumulated(w: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -21,7 +21,8 @@ def in_cache(f: Callable[[np.ndarray], np.ndarray], weight: np.ndarray) -> np.nd
     """
     rows = weight.reshape(-1, weight.shape[-1])
     size = max(_IN_CACHE // max(rows.shape[1], 1), 1)
-    parts = [f(rows[first : first + size]) for first in range(0, max(rows.shape[0], 1), size)]
+    # The copy reads in order, so that what follows may read in any order without waiting for memory.
+    parts = [f(rows[first : first + size].copy()) for first in range(0, max(rows.shape[0], 1), size)]
     made = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return made.reshape(weight.shape[:-1] + made.shape[1:])
 
