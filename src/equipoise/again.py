@@ -71,7 +71,7 @@ def judge_again(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         home = folder / f"evaluated_{protocol.hash}"
         manifest["opening"] = open_seal(config, str(notes["cohort"]["hash"]), table, str(notes["role"]))
         write_json(home / "manifest.json", manifest)
-    made = judge(config, home, manifest, table, notes, manifest["opening"])
+    made = judge(config, home, manifest, table, notes, manifest["opening"], predictions=folder / "predictions.parquet")
     print(f"report: {home / 'report.html'}")
     return made
 

@@ -2,51 +2,108 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import polars as pl
 
+from equipoise.config.nearest import nearest
 from equipoise.contract.errors import UserError
+from equipoise.contract.question import TargetKind
 from equipoise.contract.tables import MODEL
-from equipoise.judge import predictions_hash
-from equipoise.record import commit, config_hash, versions, write_json
-from equipoise.report import write_report
-from equipoise.trial.evaluate import evaluate
+from equipoise.judge import predictions_hash, publish
+from equipoise.predict_table import read_predictions
+from equipoise.record import commit, config_hash, versions
 from equipoise.trial.protocol import protocol_of
 from equipoise.trial.table import from_foreign, validated
+from equipoise.whole_file import write_whole
+
+NO_SEAL = "no seal was kept over these rows: their table came from a file"
 
 
 def evaluate_foreign(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Evaluates ``config["predictions"]`` and writes results.json and report.html into the run folder.
+    """Evaluates ``config["predictions"]``; writes the judged lines as predictions.parquet and what `judge.publish` writes into the run folder.
 
-    The table needs subject_id, outcome, risk; wide columns ``comparator_<name>`` are the methods to compare with, all of them required. An outcome
-    of 0 and 1 is binary, any other number continuous.
+    The table needs subject_id, outcome, risk, under these names or those in ``config["columns"]``; wide columns ``comparator_<name>`` are the methods
+    to compare with, all of them required. ``config["kind"]`` says what the outcome is; without it 0 and 1 are binary, other numbers continuous.
 
     Raises:
-        UserError: the file is missing, cannot be read, or lacks a column.
+        UserError: the file is missing, cannot be read, or lacks a column; or the run folder holds a run.
     """
     path = Path(str(config["predictions"])).expanduser()
-    table, left_out = _held_out(_complete(_read(path)))
-    values = table["outcome"].drop_nulls()
-    kind = "binary" if set(values.unique().to_list()) <= {0.0, 1.0} else "continuous"
-    required = [m for m in table["model"].unique(maintain_order=True) if m != MODEL]
-    results = evaluate(table, protocol_of(config["trial"]), kind=kind, task=str(table["task"][0]), required=required, role="held_out", opening=None)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "results.json", results)
+    columns = {ours: str(theirs) for ours, theirs in config["columns"].items() if theirs is not None}
+    kind = _kind(config["kind"])
+    _refuse_overwriting(path, folder)
+    table, left_out = _held_out(_complete(_read(path), columns, kind))
+    model = _on_trial(table)
+    required = [m for m in table["model"].unique(maintain_order=True) if m != model]
+    asked = [
+        {
+            "kind": kind or _kind_of(own["outcome"]),
+            "task": task,
+            "required": [m for m in required if m in own["model"]],
+            "role": "held_out",
+            "opening": None,
+            "classes": own["target"].unique(maintain_order=True).to_list() if kind == "multiclass" else [],
+            "model": model,
+        }
+        for (task,), own in table.group_by("task", maintain_order=True)
+    ]
+    words = [f"columns.{ours}={theirs}" for ours, theirs in columns.items()] + ([f"kind={kind}"] if kind else [])
     context = {
         "name": path.stem,
-        "command": f"equipoise evaluate predictions={path.name}",
+        "command": " ".join([f"equipoise evaluate predictions={path.name}", *words]),
         "versions": versions(),
         "commit": commit(),
         "config_hash": config_hash(config),
         "ledger_note": f"A table judged from a file (hash {predictions_hash(table)}): no seal was kept over these rows.{left_out}",
     }
-    write_report(folder, json.loads((folder / "results.json").read_text()), context)
+    at = folder / "predictions.parquet"
+    # Judged is what a verifier will read: the table as it comes back from the disk.
+    write_whole(at, table.write_parquet)
+    seal = {"kept": False, "why": NO_SEAL}
+    results = publish(folder, read_predictions(at), protocol_of(config["trial"]), asked, predictions=at, seal=seal, context=context)
     print(f"report: {folder / 'report.html'}")
     return results
+
+
+def _kind(given: Any) -> TargetKind | None:
+    known: tuple[TargetKind, ...] = get_args(TargetKind)
+    if given is not None and given not in known:
+        raise UserError(f"Config key kind is {given!r}", expected=f"one of {', '.join(known)}, or null", mend=nearest(str(given), known) or "correct kind")
+    return given
+
+
+def _kind_of(outcome: pl.Series) -> TargetKind:
+    return "binary" if set(outcome.drop_nulls().unique().to_list()) <= {0.0, 1.0} else "continuous"
+
+
+def _on_trial(table: pl.DataFrame) -> str:
+    """The model on trial: ours, or the only one of the table.
+
+    Raises:
+        UserError: several models, and none is called ``equipoise``.
+    """
+    models = table["model"].unique(maintain_order=True).to_list()
+    if MODEL in models:
+        return MODEL
+    if len(models) > 1:
+        raise UserError(
+            "The predictions table does not say which model is on trial",
+            expected=f"one model, or one that is called {MODEL!r}",
+            found=", ".join(models[:8]),
+            mend=f"call the model on trial {MODEL!r} in column model; the others are compared with",
+        )
+    return str(models[0])
+
+
+def _refuse_overwriting(path: Path, folder: Path) -> None:
+    """A run's own results, and the user's file, are not written over."""
+    if (folder / "config.yaml").exists():
+        raise UserError(f"The run folder {folder} holds a run", mend="give another run_dir; a finished run is judged again by run_dir=RUN alone")
+    if path.resolve() == (folder / "predictions.parquet").resolve():
+        raise UserError(f"The predictions table {path} would be written over", mend="give another run_dir, or rename the table")
 
 
 def _read(path: Path) -> pl.DataFrame:
@@ -72,6 +129,7 @@ def _held_out(table: pl.DataFrame) -> tuple[pl.DataFrame, str]:
     return kept, f" {n} lines of other roles than held_out were left out." if n else ""
 
 
-def _complete(table: pl.DataFrame) -> pl.DataFrame:
+def _complete(table: pl.DataFrame, columns: Mapping[str, str], kind: TargetKind | None) -> pl.DataFrame:
     """A foreign table has no model column; one of Equipoise's own is only validated."""
-    return validated(table) if "model" in table.columns else from_foreign(table)
+    own = "model" in table.columns and not columns and "risk" in table.columns
+    return validated(table) if own else from_foreign(table, columns, kind=kind)

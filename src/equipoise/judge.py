@@ -1,11 +1,12 @@
-"""From predictions to results and their page: the seal, the trial, the report."""
+"""From predictions to results and their page: the seal, the trial, the report, and the claims by which a second person can check them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,12 @@ import numpy as np
 import polars as pl
 
 from equipoise.cohort.frozen import Cohort
-from equipoise.cohort.seal import hash_of_rows, open_held_out
+from equipoise.cohort.seal import hash_of_rows, open_held_out, records
 from equipoise.contract.tables import MODEL, SCENARIO_ALL
 from equipoise.record import config_hash, write_json
 from equipoise.report import write_report
-from equipoise.trial.evaluate import evaluate
-from equipoise.trial.protocol import protocol_of
+from equipoise.trial.claims import claims_of, results_of, sha256, versions
+from equipoise.trial.protocol import Protocol, protocol_of
 
 log = logging.getLogger("equipoise.judge")
 
@@ -59,14 +60,12 @@ def open_seal(config: Mapping[str, Any], cohort_hash: str, table: pl.DataFrame, 
     """
     if role == "select":
         return None
-    own = table.filter((pl.col("model") == MODEL) & (pl.col("scenario") == SCENARIO_ALL))
     numbers = []
-    for task in own["task"].unique().to_list():
-        judged = own.filter(pl.col("task") == task)
+    for judged in _judged(table):
         sealed = [] if held_out is None else [judged.join(held_out, on=["subject_id", "prediction_time"], how="semi", nulls_equal=True)]
         numbers += [
             open_held_out(
-                Path(config["paths"]["ledger"]).expanduser().resolve(),
+                ledger_of(config),
                 rows_hash=hash_of_rows(_known_of(rows)),
                 cohort_hash=cohort_hash,
                 protocol_hash=protocol_of(config["trial"]).hash,
@@ -79,6 +78,30 @@ def open_seal(config: Mapping[str, Any], cohort_hash: str, table: pl.DataFrame, 
     return max(numbers, default=0) + int(config["served_before"])
 
 
+def ledger_of(config: Mapping[str, Any]) -> Path:
+    """The folder of the ledgers that a config names."""
+    return Path(config["paths"]["ledger"]).expanduser().resolve()
+
+
+def seal_record(config: Mapping[str, Any], cohort_hash: str, table: pl.DataFrame, role: str, opening: int | None) -> dict[str, Any]:
+    """What claims.json says of the seal: the number of the opening, and the ledger's lines about it (rows, cohort, protocol, config, predictions, time)."""
+    if role == "select":
+        return {"kept": False, "why": "select rows are sealed from nothing"}
+    of = {"cohort": cohort_hash, "protocol": protocol_of(config["trial"]).hash, "config": config_hash(config), "predictions": predictions_hash(table)}
+    return {"kept": True, "opening": opening, "served_before": int(config["served_before"]), "ledger": records(ledger_of(config), of)}
+
+
+def rows_hashes(table: pl.DataFrame) -> set[str]:
+    """The hashes of each question's judged rows and their outcomes: what their ledgers are named by."""
+    return {hash_of_rows(_known_of(rows)) for rows in _judged(table)}
+
+
+def _judged(table: pl.DataFrame) -> list[pl.DataFrame]:
+    """The model's own lines, one frame a task."""
+    own = table.filter((pl.col("model") == MODEL) & (pl.col("scenario") == SCENARIO_ALL))
+    return [own.filter(pl.col("task") == task) for task in own["task"].unique().to_list()]
+
+
 def _known_of(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows and what is known of their outcome; by a horizon an outcome depends on the model's horizons, so there the times stand for it."""
     timed = pl.col("event").fill_null(-1) >= 0
@@ -86,31 +109,100 @@ def _known_of(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select("subject_id", "prediction_time", outcome, "time_days", "event", "treatment")
 
 
-def judge(config: Mapping[str, Any], folder: Path, manifest: dict[str, Any], table: pl.DataFrame, notes: dict[str, Any], opening: int | None) -> dict[str, Any]:
-    protocol = protocol_of(config["trial"])
-    made: dict[str, dict[str, Any]] = {}
-    for question in notes["questions"]:
-        log.info("evaluating %s on %s rows", question["task"], notes["role"])
-        made[question["task"]] = evaluate(
-            table.filter(pl.col("task") == question["task"]),
-            protocol,
-            kind=question["kind"],
-            task=question["task"],
-            required=notes["required"],
-            role=notes["role"],
-            opening=opening,
-            classes=tuple(question["classes"]),
-            unit=notes["cohort"]["units"].get(question["target"], ""),
-            target=question["target"],
-            not_run=notes["not_run"],
-            interval=notes["prediction"].get("interval"),
-        )
-    first, *others = made
-    results = made[first] | ({"tasks": {name: made[name] for name in others}} if others else {})
-    write_json(folder / "results.json", results)
-    write_report(folder, json.loads((folder / "results.json").read_text()), _context(config, folder, manifest, notes, opening))
+def judge(
+    config: Mapping[str, Any],
+    folder: Path,
+    manifest: dict[str, Any],
+    table: pl.DataFrame,
+    notes: dict[str, Any],
+    opening: int | None,
+    *,
+    predictions: Path | None = None,
+) -> dict[str, Any]:
+    """Judges a run's predictions and writes what `publish` writes.
+
+    Args:
+        config: the run's; its protocol judges.
+        folder: where the results go.
+        manifest: of the run.
+        table: the predictions.
+        notes: of the run.
+        opening: from `open_seal`.
+        predictions: where the table lies; None: in the folder.
+    """
+    asked = [
+        {
+            "kind": question["kind"],
+            "task": question["task"],
+            "required": notes["required"],
+            "role": notes["role"],
+            "opening": opening,
+            "classes": list(question["classes"]),
+            "unit": notes["cohort"]["units"].get(question["target"], ""),
+            "target": question["target"],
+            "not_run": notes["not_run"],
+            "interval": notes["prediction"].get("interval"),
+        }
+        for question in notes["questions"]
+    ]
+    return publish(
+        folder,
+        table,
+        protocol_of(config["trial"]),
+        asked,
+        predictions=predictions or folder / "predictions.parquet",
+        seal=seal_record(config, str(notes["cohort"]["hash"]), table, str(notes["role"]), opening),
+        context=_context(config, folder, manifest, notes, opening),
+    )
+
+
+def publish(
+    folder: Path,
+    table: pl.DataFrame,
+    protocol: Protocol,
+    asked: Sequence[Mapping[str, Any]],
+    *,
+    predictions: Path,
+    seal: Mapping[str, Any],
+    context: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Puts predictions through the trial; writes results.json, context.json, report.html, tables/, and last claims.json, which `equipoise verify` reads.
+
+    Args:
+        folder: where they go.
+        table: the predictions.
+        protocol: how to judge.
+        asked: for each question the keywords of `trial.evaluate`.
+        predictions: the file that holds the table.
+        seal: what the claims say of the seal.
+        context: what the page says besides the results.
+
+    Returns:
+        results.json's content.
+    """
+    for one in asked:
+        log.info("evaluating %s on %s rows", one["task"], one["role"])
+    write_json(folder / "results.json", results_of(table, protocol, asked))
+    write_json(folder / "context.json", context)
+    results, context = (json.loads((folder / name).read_text()) for name in ("results.json", "context.json"))
+    write_report(folder, results, context)
+    claims = claims_of(
+        results,
+        asked,
+        seal=seal,
+        predictions={"path": os.path.relpath(predictions, folder), "sha256": sha256(predictions.read_bytes()), "lines": table.height},
+        files={name: sha256((folder / name).read_bytes()) for name in published(folder)},
+        versions=versions(),
+    )
+    write_json(folder / "claims.json", claims)
     log.info("%s", results.get("verdict_detail", {}).get("sentence", ""))
-    return results
+    return dict(results)
+
+
+def published(folder: Path) -> list[str]:
+    """What `publish` wrote into a folder beside claims.json, by name relative to it."""
+    tables = sorted(f"tables/{p.name}" for p in (folder / "tables").glob("*.csv"))
+    return ["results.json", "context.json", "report.html", *tables]
 
 
 def _context(config: Mapping[str, Any], folder: Path, manifest: dict[str, Any], notes: dict[str, Any], opening: int | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,6 +79,22 @@ def openings(ledger_dir: Path, rows_hash: str) -> list[dict[str, Any]]:
     """
     path = ledger_dir / f"{rows_hash}.jsonl"
     return _read(path.read_text(), path) if path.exists() else []
+
+
+def records(ledger_dir: Path, hashes: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The openings with these hashes in any ledger of a folder: one for each set of rows that was opened at once.
+
+    Args:
+        ledger_dir: where ledgers lie; it may be missing.
+        hashes: some of `HASHES`, by name.
+    """
+    found = []
+    for path in sorted(ledger_dir.glob("*.jsonl")):
+        text = path.read_text()
+        # Ledgers of other rows are passed over unread: what is damaged in one of them is no matter here.
+        if all(value in text for value in hashes.values()):
+            found += [line for line in _read(text, path) if all(line.get(name) == value for name, value in hashes.items())]
+    return found
 
 
 @contextmanager

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 import polars as pl
 
 from equipoise.contract.errors import UserError
+from equipoise.contract.question import TargetKind
 from equipoise.contract.tables import MODEL, PREDICTION_KEY, PREDICTIONS, SCENARIO_ALL
+from equipoise.trial.wide import AT, by_label
 
 COMPARATOR_PREFIX = "comparator_"
 _DEFAULTS: dict[str, object] = {
@@ -49,7 +51,9 @@ def validated(predictions: pl.DataFrame) -> pl.DataFrame:
     return table
 
 
-def from_foreign(foreign: pl.DataFrame, columns: Mapping[str, str] | None = None, *, model: str = MODEL, task: str = "risk") -> pl.DataFrame:
+def from_foreign(
+    foreign: pl.DataFrame, columns: Mapping[str, str] | None = None, *, model: str = MODEL, task: str = "risk", kind: TargetKind | None = None
+) -> pl.DataFrame:
     """A table that another tool made, as a predictions table: wide ``comparator_<name>`` columns become rows of model <name>.
 
     Args:
@@ -58,16 +62,14 @@ def from_foreign(foreign: pl.DataFrame, columns: Mapping[str, str] | None = None
         columns: our name -> its name, e.g. ``{"risk": "score", "outcome": "died"}``.
         model: what to call the model; rows with a ``model`` column keep theirs.
         task: what to call the question.
+        kind: of the outcome; multiclass, time_to_event and treatment_effect may have a column for each label (see `trial.wide`).
 
     Raises:
         UserError: as `validated`, and when a named column is not there.
     """
-    for ours, theirs in (columns or {}).items():
-        if theirs not in foreign.columns:
-            raise UserError(
-                f"The predictions file has no column {theirs!r} (for {ours})", found=", ".join(foreign.columns[:12]), mend=f"correct columns.{ours}"
-            )
-    table = foreign.rename({theirs: ours for ours, theirs in (columns or {}).items() if theirs != ours})
+    table = _renamed(foreign, columns or {})
+    if kind in ("multiclass", "time_to_event", "treatment_effect") and "target" not in table.columns:
+        table = by_label(table, kind)
     # Below, a comparator's risk would fill in for a missing one of the model.
     _refuse_missing(table)
     wide = [c for c in table.columns if c.startswith(COMPARATOR_PREFIX)]
@@ -81,6 +83,20 @@ def from_foreign(foreign: pl.DataFrame, columns: Mapping[str, str] | None = None
     return validated(pl.concat([own, *others], how="diagonal_relaxed"))
 
 
+def _renamed(foreign: pl.DataFrame, columns: Mapping[str, str]) -> pl.DataFrame:
+    """Their columns under our names, ``score@<label>`` as ``risk@<label>``; a column of our name that was not meant is left out."""
+    new: dict[str, str] = {}
+    for ours, theirs in columns.items():
+        found = {ours + c.removeprefix(theirs): c for c in foreign.columns if c == theirs or c.startswith(theirs + AT)}
+        if not found:
+            raise UserError(
+                f"The predictions file has no column {theirs!r} (for {ours})", found=", ".join(foreign.columns[:12]), mend=f"correct columns.{ours}"
+            )
+        new |= found
+    rest = [c for c in foreign.columns if c not in new and c not in new.values()]
+    return foreign.select(*rest, *(pl.col(theirs).alias(ours) for ours, theirs in new.items()))
+
+
 def _refuse_missing(table: pl.DataFrame) -> None:
     timed = {"time_days", "event"} <= set(table.columns)
     for needed in ("subject_id", "risk", *(() if timed else ("outcome",))):
@@ -89,7 +105,7 @@ def _refuse_missing(table: pl.DataFrame) -> None:
                 f"The predictions table has no column {needed}",
                 expected="at least subject_id, outcome and risk",
                 found=", ".join(table.columns[:12]),
-                mend="rename the column",
+                mend=f"name it by columns.{needed}=NAME, or rename the column" if not any(AT in c for c in table.columns) else "give kind=",
             )
     if table.is_empty():
         raise UserError("The predictions table has no rows", expected="one row a prediction", mend="give a table with rows")
