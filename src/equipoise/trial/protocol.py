@@ -58,6 +58,7 @@ class Protocol:
             risks and the site.
         abstain: "exclude" compares on rows where both models have a prediction; "base_rate" gives an abstaining row its model's mean risk.
         min_cell: counts below this are not shown in histograms.
+        recalibration_ladder: show the model's endpoints also after local recalibration (see `trial.recalibration_ladder`).
     """
 
     name: str
@@ -91,6 +92,7 @@ class Protocol:
     missing_outcomes: MissingOutcomes
     abstain: Abstain
     min_cell: int
+    recalibration_ladder: bool
 
     @cached_property
     def hash(self) -> str:
@@ -155,6 +157,10 @@ def _checked(name: str, value: Any) -> Any:
     """The value in its declared type."""
     if value is None and name in _MAY_BE_NULL:
         return None
+    if name == "recalibration_ladder":
+        if not isinstance(value, bool):
+            raise _wrong(name, "true or false", value)
+        return value
     if name in _RANGES:
         expected, inside = _RANGES[name]
         whole = name in _WHOLE
