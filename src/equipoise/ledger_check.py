@@ -66,7 +66,8 @@ def seal_findings(claims: Mapping[str, Any], table: pl.DataFrame, ledgers: Seque
             wrong.append(Difference(_AT, f"opening {line.get('opening')} of {line.get('at')}", recorded))
             continue
         last = max(int(entry["opening"]) for entry in past)
-        notes.append(f"the ledger holds opening {line['opening']} of these rows, of {line.get('at')}; until now they were opened {last} times")
+        since = f"; by now these rows were opened {last} times" if last > int(line["opening"]) else ""
+        notes.append(f"the ledger holds opening {line['opening']} of {line.get('at')}{since}")
     return wrong, list(dict.fromkeys(notes))
 
 
