@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from equipoise.report import certainty, cohort, curves, differences, endpoints, limits, making, opening, protocol, secondary, tables
+from equipoise.report import certainty, cohort, curves, differences, endpoints, limits, making, opening, protocol, recalibration, secondary, tables
 from equipoise.report.curve_tables import curve_tables
 from equipoise.report.document import document
 from equipoise.report.finding import Finding
@@ -86,6 +86,7 @@ def _question(finding: Finding) -> list[Html]:
         "Performance": endpoints.endpoints,
         "Paired differences": differences.differences,
         "Secondary claims": secondary.secondary,
+        recalibration.TITLE: recalibration.ladder,
         "Figures": curves.curves,
         "Uncertainty of the predictions": certainty.certainty,
         "What each evidence is worth": certainty.worth,

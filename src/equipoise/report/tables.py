@@ -22,6 +22,8 @@ def endpoints_csv(results: Mapping[str, Any]) -> str:
         groups = [(model, "all", mapping(own, "endpoints"))]
         groups += [(c, "all", mapping(own, "comparators", c, "endpoints")) for c in mapping(own, "comparators")]
         groups += [(model, s, mapping(own, "scenarios", s, "endpoints")) for s in mapping(own, "scenarios")]
+        rungs = mapping(own, "recalibration_ladder", "rungs")
+        groups += [(model, f"after local recalibration: {r}", mapping(rungs, r, "endpoints")) for r in rungs]
         for name, scenario, table in groups:
             lines += [{"task": task, "model": name, "scenario": scenario, "metric": k, **_entry(e)} for k, e in table.items()]
     return as_csv(ENDPOINTS, lines)

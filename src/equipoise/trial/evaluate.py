@@ -19,6 +19,7 @@ from equipoise.trial.endpoints import endpoints_of, primary_horizon
 from equipoise.trial.judged import Arm, Judged
 from equipoise.trial.obstacles import counts_of, obstacles_to
 from equipoise.trial.protocol import Protocol
+from equipoise.trial.recalibration_ladder import ladder
 from equipoise.trial.rows import Rows, rows_of
 from equipoise.trial.scenarios import scenario_arms, scenario_tables
 from equipoise.trial.secondary import secondary_claims, secondary_endpoints
@@ -74,7 +75,8 @@ def evaluate(
 
     Returns:
         Plain values, JSON-able, without NaN: null is "not estimated", with a "note". Keys: schema, task, kind, target, unit, model, role, n,
-        prevalence, protocol, endpoints, comparators, comparisons, verdict, verdict_detail, secondary, scenarios, curves, uncertainty.
+        prevalence, protocol, endpoints, comparators, comparisons, verdict, verdict_detail, secondary, scenarios, curves, uncertainty, and
+        recalibration_ladder where the protocol asks for it.
 
     Raises:
         UserError: the table or the protocol is not what it should be.
@@ -111,6 +113,8 @@ def evaluate(
         "curves": {arm[0]: curve for arm in (own, *others) if (curve := curves_of(judged, arm, horizon_days=horizon, banded=arm == own))},
         "uncertainty": certainty_of(rows, rows.forecasts[own], interval or {}),
     }
+    if protocol.recalibration_ladder:
+        made["recalibration_ladder"] = ladder(rows, protocol, endpoints, model, SCENARIO_ALL)
     obstacles = obstacles_to(judged, own, against, counts, role, refused)
     made |= _judgement(judged, own, primary, against, obstacles, role, opening, excused, counts.prevalence or 0.0)
     made["secondary"] = {} if role == "select" else secondary_claims(judged, own, against, made["verdict"] == "demonstrated gain")
