@@ -19,6 +19,9 @@ from equipoise.trial.protocol import protocol_of
 from equipoise.trial.table import from_foreign, validated
 from equipoise.whole_file import write_whole
 
+FOREIGN_MODEL = "the model"
+"""What the model on trial is called where the table gives it no name."""
+
 NO_SEAL = "no seal was kept over these rows: their table came from a file"
 
 
@@ -46,6 +49,7 @@ def evaluate_foreign(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             "role": "held_out",
             "opening": None,
             "classes": own["target"].unique(maintain_order=True).to_list() if kind == "multiclass" else [],
+            "target": columns.get("event" if kind == "time_to_event" else "outcome", ""),
             "model": model,
         }
         for (task,), own in table.group_by("task", maintain_order=True)
@@ -80,14 +84,15 @@ def _kind_of(outcome: pl.Series) -> TargetKind:
 
 
 def _on_trial(table: pl.DataFrame) -> str:
-    """The model on trial: ours, or the only one of the table.
+    """The model on trial: the table's nameless one, ours, or the only one.
 
     Raises:
         UserError: several models, and none is called ``equipoise``.
     """
     models = table["model"].unique(maintain_order=True).to_list()
-    if MODEL in models:
-        return MODEL
+    for name in (FOREIGN_MODEL, MODEL):
+        if name in models:
+            return name
     if len(models) > 1:
         raise UserError(
             "The predictions table does not say which model is on trial",
@@ -132,4 +137,4 @@ def _held_out(table: pl.DataFrame) -> tuple[pl.DataFrame, str]:
 def _complete(table: pl.DataFrame, columns: Mapping[str, str], kind: TargetKind | None) -> pl.DataFrame:
     """A foreign table has no model column; one of Equipoise's own is only validated."""
     own = "model" in table.columns and not columns and "risk" in table.columns
-    return validated(table) if own else from_foreign(table, columns, kind=kind)
+    return validated(table) if own else from_foreign(table, columns, model=FOREIGN_MODEL, kind=kind)

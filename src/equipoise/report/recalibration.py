@@ -30,7 +30,8 @@ def ladder(finding: Finding) -> Html:
     lead = (
         f"The verdict is about {finding.model_name} as it is. Here its risks were recalibrated on these rows, in {found.get('folds')} folds: the rows of "
         "each fold by the outcomes of the others, never by their own. This shows how much of what is lacking here recalibration alone would mend. The "
-        "intervals resample the judged clusters, not the recalibration; recalibration leaves the order of risks within a fold as it was."
+        "intervals resample the judged clusters, not the recalibration; recalibration leaves the order of risks within a fold as it was, and the calibration "
+        "slope a little below 1, because lines fitted without a fold scatter against it."
     )
     return section(TITLE, paragraph(lead), *said, _table(finding, shown), anchor=anchor)
 

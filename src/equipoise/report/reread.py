@@ -46,11 +46,13 @@ class _Reader(HTMLParser):
         self.pieces = Pieces()
         self._open: list[str] = []
         self._drawing: list[str] = []
-        self._section, self._label = "", ""
+        self._section, self._label, self._labelled = "", "", False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in _VOID:
             self._open.append(tag)
+        if tag in _LABELS:
+            self._labelled = False
         self._element(self.get_starttag_text() or tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -72,8 +74,8 @@ class _Reader(HTMLParser):
         elif data.strip():
             if self._open and self._open[-1] in ("h1", "h2"):
                 self._section, self._label = data.strip(), ""
-            elif _LABELS & set(self._open):
-                self._label = data.strip()
+            elif _LABELS & set(self._open) and not self._labelled:
+                self._label, self._labelled = data.strip(), True
             self.pieces.text.append(Piece(self._place(), data))
 
     def _element(self, written: str) -> None:

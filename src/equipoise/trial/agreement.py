@@ -10,7 +10,7 @@ from typing import Any
 TOLERANCE = 1e-9
 """Relative difference up to which a recomputed number is the same one: other builds of numpy add in another order. Three orders below any printed digit."""
 
-NEAR_ZERO = 1e-12
+NEAR_ZERO = 1e-15
 """Numbers that differ by less are the same one too: what is 0 in theory is left by rounding as some 1e-17."""
 
 ABSENT = "nothing"
