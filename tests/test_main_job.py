@@ -178,6 +178,8 @@ def test_a_run_judged_again_keeps_its_opening_and_by_another_protocol_gets_a_new
     assert again["verdict_detail"]["opening"] == 3
     assert again["verdict_detail"]["exploratory"]
     assert (second / "results.json").read_bytes() == before
+    assert json.loads((beside / "claims.json").read_text())["seal"]["ledger"][0]["opening"] == 3
+    assert main(["verify", str(beside)]) == 0
 
 
 def test_a_torn_predictions_table_is_named(second: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

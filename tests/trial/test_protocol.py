@@ -28,7 +28,7 @@ def test_every_key_is_part_of_the_hash() -> None:
         "horizon_days": 30.0, "propensity_clip": 0.05, "min_events": 3, "max_missing": 0.0, "abstain": "base_rate", "min_cell": 5,
         "population": "adults", "prediction_time": "admission", "outcome": "death", "estimand": "if_untreated", "comparators": ["linear"],
         "claim": "equivalence", "secondary": ["auroc"], "multiplicity": "none", "subgroups": ["site"], "cluster": "a ward",
-        "few_clusters": 10, "missing_outcomes": "weight",
+        "few_clusters": 10, "missing_outcomes": "weight", "recalibration_ladder": True,
     }  # fmt: skip
     assert set(other) == set(DEFAULT)
     base = DEFAULT | {"margin": 0.05}  # equivalence cannot be claimed without one

@@ -67,7 +67,7 @@ def from_foreign(
     Raises:
         UserError: as `validated`, and when a named column is not there.
     """
-    table = _renamed(foreign, columns or {})
+    table = _dated(_renamed(foreign, columns or {}))
     if kind in ("multiclass", "time_to_event", "treatment_effect") and "target" not in table.columns:
         table = by_label(table, kind)
     # Below, a comparator's risk would fill in for a missing one of the model.
@@ -95,6 +95,16 @@ def _renamed(foreign: pl.DataFrame, columns: Mapping[str, str]) -> pl.DataFrame:
         new |= found
     rest = [c for c in foreign.columns if c not in new and c not in new.values()]
     return foreign.select(*rest, *(pl.col(theirs).alias(ours) for ours, theirs in new.items()))
+
+
+def _dated(table: pl.DataFrame) -> pl.DataFrame:
+    """Prediction times that a CSV file spells out."""
+    if table.schema.get("prediction_time") != pl.String:
+        return table
+    try:
+        return table.with_columns(pl.col("prediction_time").str.to_datetime())
+    except pl.exceptions.PolarsError as e:
+        raise UserError("Column prediction_time of the predictions table holds no dates", expected="e.g. 2024-01-31", mend="correct the column") from e
 
 
 def _refuse_missing(table: pl.DataFrame) -> None:
