@@ -15,7 +15,7 @@ from equipoise.trial.protocol import protocol_of
 
 
 def config_of_run(folder: Path, overrides: Sequence[str], composed: Mapping[str, Any]) -> dict[str, Any]:
-    """The finished run's own config; words about ``trial`` and ``paths`` change these and nothing else.
+    """The finished run's own config; words about ``trial``, ``paths`` and ``statements`` change these and nothing else.
 
     Args:
         folder: the run folder.
@@ -33,14 +33,14 @@ def config_of_run(folder: Path, overrides: Sequence[str], composed: Mapping[str,
     keys = [word.lstrip("+").partition("=")[0] for word in overrides]
     for key in keys:
         group, _, name = key.partition(".")
-        if group not in ("trial", "paths", "run_dir"):
+        if group not in ("trial", "paths", "statements", "run_dir"):
             raise UserError(
                 f"`equipoise evaluate` of a finished run takes no {key}",
-                expected="run_dir=RUN, trial=OPTION, trial.KEY=VALUE",
+                expected="run_dir=RUN, trial=OPTION, trial.KEY=VALUE, statements.KEY=TEXT",
                 mend="leave it out; for another model, run again in another run_dir",
             )
         if group != "run_dir":
-            saved[group] = {**composed[group]} if not name else {**saved[group], name: composed[group][name]}
+            saved[group] = {**composed[group]} if not name else {**saved.get(group, {}), name: composed[group][name]}
     return {**saved, "run_dir": str(folder), "predictions": None}
 
 

@@ -61,6 +61,7 @@ def evaluate_foreign(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "versions": versions(),
         "commit": commit(),
         "config_hash": config_hash(config),
+        "statements": {k: v for k, v in config["statements"].items() if v},
         "ledger_note": f"A table judged from a file (hash {predictions_hash(table)}): no seal was kept over these rows.{left_out}",
     }
     at = folder / "predictions.parquet"

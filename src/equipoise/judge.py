@@ -18,7 +18,7 @@ from equipoise.cohort.frozen import Cohort
 from equipoise.cohort.seal import hash_of_rows, open_held_out, records
 from equipoise.contract.tables import MODEL, SCENARIO_ALL
 from equipoise.record import config_hash, write_json
-from equipoise.report import write_report
+from equipoise.report import write_report, written
 from equipoise.trial.claims import claims_of, results_of, sha256, versions
 from equipoise.trial.protocol import Protocol, protocol_of
 
@@ -166,7 +166,7 @@ def publish(
     seal: Mapping[str, Any],
     context: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Puts predictions through the trial; writes results.json, context.json, report.html, tables/, and last claims.json, which `equipoise verify` reads.
+    """Puts predictions through the trial; writes results, context, what `write_report` writes, and last claims.json, for `equipoise verify`.
 
     Args:
         folder: where they go.
@@ -201,8 +201,7 @@ def publish(
 
 def published(folder: Path) -> list[str]:
     """What `publish` wrote into a folder beside claims.json, by name relative to it."""
-    tables = sorted(f"tables/{p.name}" for p in (folder / "tables").glob("*.csv"))
-    return ["results.json", "context.json", "report.html", *tables]
+    return ["results.json", "context.json", *written(folder)]
 
 
 def _context(config: Mapping[str, Any], folder: Path, manifest: dict[str, Any], notes: dict[str, Any], opening: int | None) -> dict[str, Any]:
@@ -220,6 +219,7 @@ def _context(config: Mapping[str, Any], folder: Path, manifest: dict[str, Any], 
         "presence": notes["cohort"]["presence"],
         "opening": opening,
         "benchmark_note": config["remark"],
+        "statements": {k: v for k, v in config["statements"].items() if v},
         "not_run": notes["not_run"],
         "comparator_notes": notes["comparators"],
         "calibration": notes["prediction"].get("calibration"),

@@ -18,8 +18,8 @@ from equipoise.judge import published
 from equipoise.ledger_check import ledgers_of, seal_findings
 from equipoise.predict_table import read_predictions
 from equipoise.record import write_json
-from equipoise.report import write_report
-from equipoise.report.reread import csv_differences, page_differences
+from equipoise.report import write_report, written
+from equipoise.report.reread import csv_differences, line_differences, page_differences
 from equipoise.trial.agreement import ABSENT, TOLERANCE, Difference, agreement
 from equipoise.trial.claims import SCHEMA, claims_of, results_of, sha256, versions
 from equipoise.trial.evaluate import evaluate
@@ -171,20 +171,20 @@ def _check_claims(
 
 
 def _check_files(folder: Path, again: Path, claims: Mapping[str, Any], found: Findings) -> str:
-    """Page and tables beside those made again; returns what was compared."""
+    """Page, pack and tables beside those made again; returns what was compared."""
     drawings = claims["versions"].get("matplotlib") == versions()["matplotlib"]
-    tables = sorted({p.relative_to(at).as_posix() for at in (folder, again) for p in (at / "tables").glob("*.csv")})
-    for name in ("report.html", *tables):
+    names = sorted({name for at in (folder, again) for name in written(at)})
+    for name in names:
         one, other = ((at / name).read_text(encoding="utf-8") if (at / name).is_file() else None for at in (folder, again))
         if one is None or other is None:
             found.differences.append(Difference(name, *("a file" if t is not None else ABSENT for t in (one, other))))
-        elif name == "report.html":
+        elif name.endswith(".html"):
             found.differences += page_differences(name, one, other, drawings=drawings)
         else:
-            found.differences += csv_differences(name, one, other)
+            found.differences += (csv_differences if name.endswith(".csv") else line_differences)(name, one, other)
     if not drawings:
         found.notes.append(f"figures were drawn by matplotlib {claims['versions'].get('matplotlib')}: they were not compared stroke by stroke")
-    return f"report.html and {len(tables)} tables made again and compared"
+    return f"report.html and {len(names) - 1} files beside it made again and compared"
 
 
 def _say_versions(claims: Mapping[str, Any], found: Findings) -> None:

@@ -14,7 +14,7 @@ from equipoise.report.curve_tables import curve_tables
 from equipoise.report.document import document
 from equipoise.report.finding import Finding
 from equipoise.report.markup import Html, Numbering, paragraph, tag
-from equipoise.report.pack.whole import pack
+from equipoise.report.pack.whole import PARTS, pack
 from equipoise.report.reading import mapping
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,12 @@ def write_report(folder: Path, results: Mapping[str, Any], context: Mapping[str,
     at = folder / "report.html"
     _write(at, page(results, context))
     return at
+
+
+def written(folder: Path) -> list[str]:
+    """What `write_report` has written into a folder, by name relative to it."""
+    tables = sorted(f"tables/{p.name}" for p in (folder / "tables").glob("*.csv"))
+    return [name for name in ("report.html", *PARTS) if (folder / name).is_file()] + tables
 
 
 def _write(at: Path, text: str) -> None:
@@ -110,5 +116,6 @@ def _footer(context: Mapping[str, Any]) -> Html:
     return tag(
         "footer",
         f"Made by Equipoise{f' {version}' if version else ''}. A research report, not a medical device: no decision about a patient may rest on it. "
-        "Every number on this page stands in results.json beside it, and in tables/ as CSV.",
+        "Every number on this page stands in results.json beside it, and in tables/ as CSV. Beside it lie two pages for a committee (committee.html), a model card, "
+        "and checklists of TRIPOD+AI and PROBAST+AI; `equipoise verify` computes every number again.",
     )

@@ -1,4 +1,4 @@
-"""Reads a written report back and holds it against one that was made again: every piece of text, every number behind it, every drawing, every CSV field."""
+"""Reads a written report back and holds it against one made again: every piece of text, every drawing, every CSV field."""
 
 from __future__ import annotations
 
@@ -121,6 +121,12 @@ def _between(name: str, printed: Sequence[Piece], recomputed: Sequence[Piece]) -
                 texts = [repr(short(p.content)) if p else ABSENT for p in (one, other)]
                 found.append(Difference(f"{name}: {place}" if place else name, *texts))
     return found
+
+
+def line_differences(name: str, printed: str, recomputed: str) -> list[Difference]:
+    """Where two plain texts differ, line by line."""
+    one, other = ([Piece(f"line {i}", line) for i, line in enumerate(text.splitlines(), start=1)] for text in (printed, recomputed))
+    return _between(name, one, other) or ([Difference(name, "other line ends", "ours")] if printed != recomputed else [])
 
 
 def csv_differences(name: str, printed: str, recomputed: str) -> list[Difference]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 from equipoise.contract.errors import UserError
 from equipoise.contract.tables import SCENARIO_ALL
@@ -67,6 +66,8 @@ def _untreated(rows: Rows, protocol: Protocol) -> tuple[Rows, str]:
 
 
 def _known_for_unknown(rows: Rows) -> tuple[Rows, str]:
+    from sklearn.linear_model import LogisticRegression  # late: who only verifies a report does not need it
+
     known = rows.observed
     risks = np.column_stack([f.risk for arm, f in rows.forecasts.items() if arm[1] == SCENARIO_ALL])
     columns = risks if rows.kind in ("continuous", "treatment_effect") else log_odds(risks)
