@@ -116,6 +116,6 @@ def _footer(context: Mapping[str, Any]) -> Html:
     return tag(
         "footer",
         f"Made by Equipoise{f' {version}' if version else ''}. A research report, not a medical device: no decision about a patient may rest on it. "
-        "Every number on this page stands in results.json beside it, and in tables/ as CSV. Beside it lie two pages for a committee (committee.html), a model card, "
-        "and checklists of TRIPOD+AI and PROBAST+AI; `equipoise verify` computes every number again.",
+        "Every number on this page stands in results.json beside it, and in tables/ as CSV. Beside it lie two pages for a committee (committee.html), a "
+        "model card, and checklists of TRIPOD+AI and PROBAST+AI; `equipoise verify` computes every number again.",
     )
