@@ -11,12 +11,12 @@ from equipoise.trial.judged import Arm, Judged
 
 
 def endpoint_table(judged: Judged, arm: Arm) -> dict[str, dict[str, Any]]:
-    """name -> {"value", "lo", "hi", "method", "better", and where there is something to say "note"} of an arm; null = not estimated."""
+    """name -> {"value", "se", "lo", "hi", "method", "better", and where there is something to say "note"} of an arm; null = not estimated."""
     sample = judged.sample(arm, judged.usable(arm))
     table = {}
     for endpoint in judged.endpoints:
         found = judged.estimate(endpoint, arm)
-        line: dict[str, Any] = {"value": number(found.value), **_bounds(found), "method": found.method, "better": endpoint.better}
+        line: dict[str, Any] = {"value": number(found.value), "se": number(found.se), **_bounds(found), "method": found.method, "better": endpoint.better}
         note = "no rows with an outcome and a prediction" if not sample.size else endpoint.note(sample) if endpoint.note else ""
         note = note or ("not estimable on these rows" if not math.isfinite(found.value) else endpoint.no_interval)
         if not note and found.value in (endpoint.floor, endpoint.ceiling) and not math.isfinite(found.lo):
@@ -26,13 +26,14 @@ def endpoint_table(judged: Judged, arm: Arm) -> dict[str, dict[str, Any]]:
 
 
 def difference_table(judged: Judged, a: Arm, b: Arm) -> dict[str, dict[str, Any]]:
-    """name -> {"difference" (a - b), "lo", "hi", "p", "better", "method", "n"}; null = not estimated."""
+    """name -> {"difference" (a - b), "se", "lo", "hi", "p", "better", "method", "n"}; null = not estimated."""
     n = int(judged.both(a, b).sum())
     table = {}
     for endpoint in judged.endpoints:
         found = judged.difference(endpoint, a, b)
         table[endpoint.name] = {
             "difference": number(found.value),
+            "se": number(found.se),
             **_bounds(found),
             "p": number(found.p),
             "better": endpoint.better,
