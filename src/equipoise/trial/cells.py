@@ -82,8 +82,9 @@ def told(rows: Judgeable, edges: np.ndarray, threshold: float, fewest: int) -> b
     """Whether net benefit at the threshold would tell, beside the groups, a count of few people on one side of it.
 
     Net benefit is (events - odds x non-events treated) / n. Where the threshold is no edge, it lies in a group of E events and N non-events, e and m of
-    them below it, and all whole numbers with the same ``odds x m - e`` fit: at a threshold of 0.1 one event more goes with nine non-events more. A
-    count is told where less than half of the values below ``fewest`` fit. Weights, and several rows a person, count as told.
+    them below it, and all whole numbers with the same ``odds x m - e`` fit: at a threshold of 0.1 one event more goes with nine non-events more. On
+    the side of the threshold that is known to be small (else there were an edge) a small count is told where less than half of the values below
+    ``fewest`` fit; in the rest of the group where all that fit lie closer than ``fewest``. Weights, and several rows a person, count as told.
 
     Args:
         rows: that were judged.
@@ -106,8 +107,14 @@ def told(rows: Judgeable, edges: np.ndarray, threshold: float, fewest: int) -> b
     beside = m + (possible - e) * (1 - threshold) / threshold
     fits = (np.abs(beside - np.rint(beside)) < 1e-6) & (beside > -0.5) & (beside < others + 0.5)
     possible, beside = possible[fits], np.rint(beside[fits])
-    sides = ((e, possible), (events - e, events - possible), (m, beside), (others - m, others - beside))
-    return any(count < fewest and 2 * np.unique(values[values < fewest]).size < fewest for count, values in sides)
+    left, right = ((e, possible), (m, beside)), ((events - e, events - possible), (others - m, others - beside))
+    for side, parts in ((rows.risk < threshold, left), (rows.risk >= threshold, right)):
+        known_small = rows.fewest(side) < fewest
+        for count, values in parts:
+            few = np.unique(values[values < fewest]).size
+            if count < fewest and (2 * few < fewest if known_small else np.ptp(values) < fewest):
+                return True
+    return False
 
 
 def cells(rows: Judgeable, edges: np.ndarray) -> dict[str, list[float]]:

@@ -1,8 +1,8 @@
 """What one site sends to be pooled: aggregates of a finished trial, never a row, nothing about few people.
 
-Three ways in which aggregates betray few people are closed here. A small group: see `trial.cells`. A threshold with few people on one side: net benefit
-counts them, so it is sent only where many counts give the same value (`trial.cells.told`). Two totals that differ by few people: where a comparator answered for a
-few people more or fewer than the model, only their paired difference is sent.
+Three ways in which aggregates betray few people are closed here. A small group: see `trial.cells`. A threshold with few people on one side: net
+benefit counts them, so it is sent only where many counts give the same value (`trial.cells.told`). Two totals that differ by few people: where a
+comparator answered for a few people more or fewer than the model, only their paired difference is sent.
 """
 
 from __future__ import annotations
