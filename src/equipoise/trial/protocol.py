@@ -16,6 +16,7 @@ Estimand = Literal["current_care", "if_untreated"]
 Claim = Literal["superiority", "non_inferiority", "equivalence"]
 Multiplicity = Literal["holm", "benjamini_hochberg", "none"]
 MissingOutcomes = Literal["exclude", "weight"]
+Subsets = Literal["none", "all"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,12 @@ class Protocol:
         abstain: "exclude" compares on rows where both models have a prediction; "base_rate" gives an abstaining row its model's mean risk.
         min_cell: counts below this are not shown in histograms.
         recalibration_ladder: show the model's endpoints also after local recalibration (see `trial.recalibration_ladder`).
+        value_of: evidences whose worth is claimed (`trial.value`); ("all",) for every one that does not hold the base columns; () for none.
+        value_base: names of columns that every nested model keeps, with * and ? as in file names; those that the cohort lacks are named on the page.
+        placebo_strata: a placebo's content is permuted within these: ``site``, ``ancestry``, or a category column.
+        placebo_repeats: permutations of each evidence, each with a model of its own, >= 1; from 2 on a claim is about the evidence and not about one fit.
+        subsets: "all" predicts with every subset of the evidences hidden, "none" with none but single ones.
+        delta: log odds (standard deviations of a continuous outcome) by which the outcome of rows without the evidence may differ; () for no table.
     """
 
     name: str
@@ -93,6 +100,12 @@ class Protocol:
     abstain: Abstain
     min_cell: int
     recalibration_ladder: bool
+    value_of: tuple[str, ...]
+    value_base: tuple[str, ...]
+    placebo_strata: tuple[str, ...]
+    placebo_repeats: int
+    subsets: Subsets
+    delta: tuple[float, ...]
 
     @cached_property
     def hash(self) -> str:
@@ -146,10 +159,19 @@ _RANGES: dict[str, tuple[str, Any]] = {
     "min_events": ("a whole number >= 1", lambda x: x >= 1),
     "min_cell": ("a whole number >= 1", lambda x: x >= 1),
     "few_clusters": ("a whole number >= 0", lambda x: x >= 0),
+    "placebo_repeats": ("a whole number >= 1", lambda x: x >= 1),
 }
-_WHOLE = ("n_bootstrap", "loess_bootstrap", "seed", "min_events", "min_cell", "few_clusters")
-_LISTS = ("endpoints", "extra_endpoints", "comparators", "secondary", "subgroups")
-_WORDS: dict[str, Any] = {"abstain": Abstain, "estimand": Estimand, "claim": Claim, "multiplicity": Multiplicity, "missing_outcomes": MissingOutcomes}
+_WHOLE = ("n_bootstrap", "loess_bootstrap", "seed", "min_events", "min_cell", "few_clusters", "placebo_repeats")
+_LISTS = ("endpoints", "extra_endpoints", "comparators", "secondary", "subgroups", "threshold_range", "value_of", "value_base", "placebo_strata", "delta")
+_NUMBERS = ("threshold_range", "delta")
+_WORDS: dict[str, Any] = {
+    "abstain": Abstain,
+    "estimand": Estimand,
+    "claim": Claim,
+    "multiplicity": Multiplicity,
+    "missing_outcomes": MissingOutcomes,
+    "subsets": Subsets,
+}
 _MAY_BE_NULL = ("population", "prediction_time", "outcome", "comparators", "primary", "endpoints", "cluster", "margin", "event1_threshold", "horizon_days")
 
 
@@ -167,13 +189,13 @@ def _checked(name: str, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not inside(value):
             raise _wrong(name, expected, value)
         return value if whole else float(value)
-    if name in (*_LISTS, "threshold_range"):
+    if name in _LISTS:
         if not isinstance(value, list | tuple):
             raise _wrong(name, "a list", value)
-        if name != "threshold_range":
+        if name not in _NUMBERS:
             return tuple(str(v) for v in value)
-        if len(value) != 2 or not all(isinstance(v, int | float) for v in value):
-            raise _wrong(name, "two numbers", value)
+        if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in value) or (name == "threshold_range" and len(value) != 2):
+            raise _wrong(name, "numbers" if name == "delta" else "two numbers", value)
         return tuple(float(v) for v in value)
     if name in _WORDS and value not in get_args(_WORDS[name]):
         raise _wrong(name, f"one of {', '.join(get_args(_WORDS[name]))}", value)
