@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,8 +25,9 @@ from equipoise.contract.question import Question
 from equipoise.contract.tables import SCENARIO_ALL, Role
 from equipoise.learner.train import train_member
 from equipoise.predict import Ensemble
-from equipoise.predict_table import outcomes, prediction_table, read_predictions
+from equipoise.predict_table import masked, outcomes, prediction_table, read_predictions
 from equipoise.record import config_hash, write_json
+from equipoise.trial.protocol import protocol_of
 from equipoise.tune import strata, tuned
 from equipoise.whole_file import write_whole
 
@@ -67,9 +69,8 @@ def fit_split(config: Mapping[str, Any], cohort: Cohort, split: Split, role: Rol
     config, tuning = tuned(config, cohort, teaching, folder)
     ensemble = train_ensemble(config, cohort, split, folder, loggers, role=role)
     questions, draws = ensemble.questions, int(config["learner"]["predict_draws"])
-    scenarios = _scenarios(config, questions)
     tables, not_run, noted = [], {}, {}
-    for name, hidden in scenarios.items():
+    for name, hidden in _scenarios(config, questions, subsets=True).items():
         made = ensemble.predict(cohort, split.rows(role), draws=draws, scenario=name, hidden=hidden, repeat=repeat, fold=fold, role=role)
         tables.append(made.table)
         if name == SCENARIO_ALL:
@@ -80,7 +81,7 @@ def fit_split(config: Mapping[str, Any], cohort: Cohort, split: Split, role: Rol
             if why_not is not None:
                 not_run[f"{comparator.name}/{question.task}"] = why_not
                 continue
-            tables += _compared(config, comparator, cohort, split, teaching, role, question, scenarios, repeat, fold)
+            tables += _compared(config, comparator, cohort, split, teaching, role, question, _scenarios(config, questions), repeat, fold)
             noted[f"{comparator.name}/{question.task}"] = comparator.notes()
     notes = {
         "questions": [vars(q) for q in questions],
@@ -162,13 +163,15 @@ def comparators_of(config: Mapping[str, Any]) -> list[Comparator]:
     return [make(node) for node in config["comparator"].values()]
 
 
-def _scenarios(config: Mapping[str, Any], questions: tuple[Question, ...]) -> dict[str, frozenset[str]]:
-    """Scenario name -> hidden evidences."""
+def _scenarios(config: Mapping[str, Any], questions: tuple[Question, ...], *, subsets: bool = False) -> dict[str, frozenset[str]]:
+    """Scenario name -> hidden evidences: none; each in turn where the config asks for it; with ``subsets`` whatever the protocol's claims ask for."""
     evidences = questions[0].evidences
-    scenarios: dict[str, frozenset[str]] = {SCENARIO_ALL: frozenset()}
-    if config["validation"]["masked"] and len(evidences) > 1:
-        scenarios |= {f"masked:{e}": frozenset({e}) for e in evidences}
-    return scenarios
+    protocol = protocol_of(config["trial"])
+    largest = 1 if len(evidences) > 1 and (config["validation"]["masked"] or (subsets and protocol.value_of)) else 0
+    if subsets and protocol.subsets == "all":
+        largest = len(evidences) - 1
+    hidden = (own for size in range(1, largest + 1) for own in itertools.combinations(evidences, size))
+    return {SCENARIO_ALL: frozenset()} | {masked(own): frozenset(own) for own in hidden}
 
 
 def _compared(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -194,8 +195,19 @@ def hidden_in(scenario: str) -> frozenset[str]:
 
     >>> sorted(hidden_in("masked:ehr")), sorted(hidden_in("all"))
     (['ehr'], [])
+    >>> sorted(hidden_in("masked:ehr+genotype"))
+    ['ehr', 'genotype']
     """
-    return frozenset({scenario.removeprefix(MASKED)}) if scenario.startswith(MASKED) else frozenset()
+    return frozenset(scenario.removeprefix(MASKED).split("+")) if scenario.startswith(MASKED) else frozenset()
+
+
+def masked(evidences: Sequence[str]) -> str:
+    """The name of the scenario that hides these.
+
+    >>> masked(["ehr", "genotype"])
+    'masked:ehr+genotype'
+    """
+    return MASKED + "+".join(evidences)
 
 
 def abstaining(where: np.ndarray, reason: str) -> list[str | None]:

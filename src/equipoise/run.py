@@ -30,6 +30,7 @@ from equipoise.record import commit, config_hash, print_config, recording, save_
 from equipoise.trial.endpoints import endpoints_of
 from equipoise.trial.protocol import protocol_of
 from equipoise.tune import strata
+from equipoise.value import check_value, with_value
 from equipoise.whole_file import write_whole
 
 log = logging.getLogger("equipoise.run")
@@ -197,7 +198,7 @@ def _fit_all(config: dict[str, Any], cohort: Cohort, folder: Path, loggers: list
     if not validation["folds"]:
         split = Split.of(cohort)
         _check_split(config, cohort, split)
-        return [fit_split(config, cohort, split, role, folder, repeat=0, fold=0, loggers=loggers)]
+        return [_fit_one(config, cohort, split, role, folder, 0, 0, loggers)]
     fits = []
     for repeat in validation["repeats"]:
         for fold in folds_of(cohort, repeat) or _no_repeat(cohort, repeat):
@@ -205,8 +206,13 @@ def _fit_all(config: dict[str, Any], cohort: Cohort, folder: Path, loggers: list
             split = fold_split(cohort, repeat, fold, **shares, seed=int(config["seed"]), stratum=strata(config, cohort))
             _check_split(config, cohort, split)
             log.info("repeat %d, fold %d: %s", repeat, fold, split.sizes())
-            fits.append(fit_split(config, cohort, split, role, folder / f"fold_{repeat}_{fold}", repeat=repeat, fold=fold, loggers=loggers))
+            fits.append(_fit_one(config, cohort, split, role, folder / f"fold_{repeat}_{fold}", repeat, fold, loggers))
     return fits
+
+
+def _fit_one(config: dict[str, Any], cohort: Cohort, split: Split, role: Role, folder: Path, repeat: int, fold: int, loggers: list[Any]) -> SplitFit:
+    fit = fit_split(config, cohort, split, role, folder, repeat=repeat, fold=fold, loggers=loggers)
+    return with_value(config, cohort, split, role, folder, fit, repeat=repeat, fold=fold)
 
 
 def _no_repeat(cohort: Cohort, repeat: int) -> list[int]:
@@ -222,6 +228,7 @@ def _check_split(config: Mapping[str, Any], cohort: Cohort, split: Split) -> Non
         raise UserError("The cohort has no train rows", found=f"roles {split.sizes()}", mend="give the cohort roles, or a share for train")
     for comparator in comparators_of(config):
         comparator.check(cohort)
+    check_value(config, cohort)
     for node in config["task"].values():
         target = cohort.target(node["target"])
         _check_protocol(config, node, target)

@@ -67,6 +67,14 @@ def whole_genome(store: GenotypeStore) -> Genome:
     return Genome(store, np.arange(n), np.zeros(n, dtype=bool))
 
 
+def thinned(genome: Genome, n: int | None) -> Genome:
+    """At most n variants, evenly spaced in the genome's order; all for None."""
+    if n is None or genome.n_variants <= n:
+        return genome
+    at = np.linspace(0, genome.n_variants - 1, n).round().astype(np.int64)
+    return Genome(genome.store, genome.index[at], genome.swapped[at])
+
+
 def match_genome(wanted: pl.DataFrame, store: GenotypeStore) -> Genome:
     """The store read through another cohort's list of variants.
 
@@ -171,9 +179,9 @@ class Components:
     loading: np.ndarray
 
     @classmethod
-    def fit(cls, store: GenotypeStore, lines: np.ndarray, n_components: int) -> Components:
-        """From the people of these lines (repeats count once), at least one."""
-        genome, lines = whole_genome(store), np.unique(lines)
+    def fit(cls, store: GenotypeStore, lines: np.ndarray, n_components: int, *, max_variants: int | None = None) -> Components:
+        """From the people of these lines (repeats count once), at least one; of more than ``max_variants``, evenly spaced ones are used."""
+        genome, lines = thinned(whole_genome(store), max_variants), np.unique(lines)
         lines = lines[:: -(-len(lines) // _MAX_PEOPLE)]
         frequency = allele_frequencies(genome, lines)
         k = relationship((genome, lines), (genome, lines), frequency)
@@ -187,7 +195,7 @@ class Components:
             scale = np.where(value > 1e-9, np.sqrt(len(lines)) / (_heterozygosity(frequency) * np.maximum(value, 1e-9)), 0.0)
             for variants, copies in genome.blocks(lines):
                 loading[variants] = centred(copies, frequency[variants]).T @ vector * scale
-        return cls(store.variants, frequency, loading)
+        return cls(store.variants[genome.index], frequency, loading)
 
     def scores(self, store: GenotypeStore, lines: np.ndarray) -> np.ndarray:
         """f64 (G, C), of lines of any cohort's store."""

@@ -44,7 +44,7 @@ PREDICTION_KEY: tuple[str, ...] = ("model", "task", "scenario", "repeat", "fold"
 PREDICTIONS: dict[str, pl.DataType | type[pl.DataType]] = {
     "model": pl.String,  # "equipoise" or a comparator's name
     "task": pl.String,
-    "scenario": pl.String,  # "all", "masked:<evidence>", "refit:<evidences>", "placebo:<evidence>"
+    "scenario": pl.String,  # "all", "masked:<evidence>[+<evidence>]", "refit:<evidences>", "placebo:<evidence>[@2, ...]"
     "repeat": pl.Int64,
     "fold": pl.Int64,
     "subject_id": pl.String,
@@ -71,6 +71,9 @@ PREDICTIONS: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 PRESENT_PREFIX = "present_"
 """predictions.parquet has one Boolean column ``present_<evidence>`` for each evidence beside PREDICTIONS."""
+BASE_PREFIX, STRATUM_PREFIX, SITE_UNSEEN = "base_", "stratum_", "site_unseen"
+"""Further columns where the worth of evidences is claimed: ``base_<column>`` (a number or a level) for each column that nested models keep,
+``stratum_<name>`` (String) for each stratum of the placebos beside the site, and ``site_unseen``: no other role had a row of this row's site."""
 
 MODEL = "equipoise"
 SCENARIO_ALL = "all"

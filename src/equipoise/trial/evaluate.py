@@ -25,6 +25,7 @@ from equipoise.trial.scenarios import scenario_arms, scenario_tables
 from equipoise.trial.secondary import secondary_claims, secondary_endpoints
 from equipoise.trial.table import validated
 from equipoise.trial.treatment_effect import propensities, scores
+from equipoise.trial.value import value_tables
 from equipoise.trial.verdict import decide, sentence
 
 SCHEMA = 1
@@ -75,7 +76,7 @@ def evaluate(
 
     Returns:
         Plain values, JSON-able, without NaN: null is "not estimated", with a "note". Keys: schema, task, kind, target, unit, model, role, n,
-        prevalence, protocol, endpoints, comparators, comparisons, verdict, verdict_detail, secondary, scenarios, curves, uncertainty, and
+        prevalence, protocol, endpoints, comparators, comparisons, verdict, verdict_detail, secondary, scenarios, value, curves, uncertainty, and
         recalibration_ladder where the protocol asks for it.
 
     Raises:
@@ -99,7 +100,7 @@ def evaluate(
         score = scores(rows, propensity)
     judged = Judged(rows, protocol, endpoints, propensity, score)
     others = [arm for arm in rows.forecasts if arm[0] != model and arm[1] == SCENARIO_ALL]
-    masked = scenario_arms(rows, model)
+    masked = scenario_arms(rows, model, protocol)
     judged.resample([(own, other) for other in others] + [(arm, own) for arm in masked], [own, *others, *masked])
     horizon = primary_horizon(protocol, rows.horizons_days) if kind == "time_to_event" else None
     counts = counts_of(judged, own, horizon)
@@ -110,6 +111,7 @@ def evaluate(
         "comparators": {c[0]: {"required": c[0] in required, "endpoints": endpoint_table(judged, c), "notes": _notes(judged, c)} for c in others},
         "comparisons": {c[0]: difference_table(judged, own, c) for c in others},
         "scenarios": scenario_tables(judged, model),
+        "value": value_tables(judged, table, model, primary, role=role, opening=opening, words=in_words(primary.name)),
         "curves": {arm[0]: curve for arm in (own, *others) if (curve := curves_of(judged, arm, horizon_days=horizon, banded=arm == own))},
         "uncertainty": certainty_of(rows, rows.forecasts[own], interval or {}),
     }
@@ -230,7 +232,7 @@ def _nothing(reason: str, primary: Endpoint, against: list[str], opening: int | 
         "opening": opening,
     }
     n = {"rows": 0, "clusters": 0, "events": None, "abstained": 0, "outcome_missing": 0, "folds": 0, "repeats": 0}
-    empty: dict[str, Any] = {key: {} for key in ("endpoints", "comparators", "comparisons", "secondary", "scenarios", "curves")}
+    empty: dict[str, Any] = {key: {} for key in ("endpoints", "comparators", "comparisons", "secondary", "scenarios", "value", "curves")}
     return {"n": n, "prevalence": None, **empty, "uncertainty": {"estimated": False}, "verdict": "not evaluable", "verdict_detail": detail}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -13,7 +14,8 @@ from threadpoolctl import threadpool_limits
 from equipoise.stats.bootstrap import FEWEST_CLUSTERS, ClusterBootstrap, ball_interval, percentile_interval
 from equipoise.stats.estimate import Estimate
 from equipoise.stats.jackknife import jackknife_interval, without_each
-from equipoise.trial.endpoint import Endpoint
+from equipoise.stats.resampled_t import nadeau_bengio
+from equipoise.trial.endpoint import Endpoint, fold_ratio
 from equipoise.trial.protocol import Protocol
 from equipoise.trial.rows import Rows
 from equipoise.trial.sample import Sample
@@ -135,6 +137,33 @@ class Judged:
     def _few(self, endpoint: Endpoint, sample: Sample) -> bool:
         """Whether leaving one cluster out serves better than resampling: fewer clusters than the protocol asks for, and enough for any interval."""
         return endpoint.distance is None and FEWEST_CLUSTERS <= sample.n_clusters < self.protocol.few_clusters
+
+    def contrast(self, endpoint: Endpoint, plus: Sequence[Arm], minus: Sequence[Arm]) -> Estimate:
+        """The endpoint's mean over some arms minus its mean over others, all of them judged on the same rows.
+
+        Args:
+            endpoint: with resamples of its own, or a rank metric of a cross-validation.
+            plus: at least one arm; `resample` has drawn each of them alone.
+            minus: likewise.
+        """
+        where = self.usable(plus[0])
+        first = self.sample(plus[0], where)
+        if not first.size:
+            return NOTHING
+
+        def mean(of: Callable[[Arm], np.ndarray]) -> np.ndarray:
+            sides = [np.mean([of(arm) for arm in side], axis=0) for side in (plus, minus)]
+            return np.asarray(sides[0] - sides[1])
+
+        if not endpoint.resampled(first):
+            return nadeau_bengio(mean(lambda arm: endpoint.by_fold(self.sample(arm, where))), fold_ratio(first), self.protocol.level)
+        value = float(mean(lambda arm: endpoint.value(self.sample(arm, where))))
+        if self._few(endpoint, first):
+            each = first.weight * without_each(first.cluster)
+            return jackknife_interval(value, mean(lambda arm: endpoint.value(self.sample(arm, where), each)), self.protocol.level)
+        draws = mean(lambda arm: self._draws[_key(arm, where)][endpoint.name])
+        found = percentile_interval(value, draws, self.protocol.level, first.n_clusters)
+        return Estimate(found.value, found.se, found.lo, found.hi, f"paired {found.method}", found.p)
 
     def _asked(self, endpoint: Endpoint) -> int:
         return min(self.protocol.loess_bootstrap, self.protocol.n_bootstrap) if endpoint.smoothed else self.protocol.n_bootstrap
