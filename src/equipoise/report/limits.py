@@ -91,7 +91,8 @@ def _of_evidence(finding: Finding) -> Iterator[str]:
     elif dig(finding.results, "uncertainty", "median_width") is None:
         yield "no interval of a prediction was estimated"
     scenarios = mapping(finding.results, "scenarios")
-    if any(str(s).startswith("masked:") for s in scenarios) and not any(str(s).startswith("refit:") for s in scenarios):
+    nested = any(str(s).startswith("refit:") for s in scenarios) or bool(mapping(finding.results, "value", "evidences"))
+    if any(str(s).startswith("masked:") for s in scenarios) and not nested:
         yield "evidences were hidden from one fitted model; whether an evidence adds anything to a model fitted without it needs models refitted on each set"
     if finding.kind == "treatment_effect":
         yield "effects rest on no unmeasured confounding unless treatment was randomised; no individual's effect is ever observed"

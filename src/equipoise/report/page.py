@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from equipoise.report import certainty, cohort, curves, differences, endpoints, limits, making, opening, protocol, recalibration, secondary, tables
+from equipoise.report import certainty, cohort, curves, differences, endpoints, limits, making, opening, protocol, recalibration, secondary, tables, value
 from equipoise.report.curve_tables import curve_tables
 from equipoise.report.document import document
 from equipoise.report.finding import Finding
@@ -36,6 +36,8 @@ def write_report(folder: Path, results: Mapping[str, Any], context: Mapping[str,
     (folder / "tables").mkdir(exist_ok=True)
     _write(folder / "tables" / "endpoints.csv", tables.endpoints_csv(results))
     _write(folder / "tables" / "comparisons.csv", tables.comparisons_csv(results))
+    if mapping(results, "value"):
+        _write(folder / "tables" / "value.csv", tables.value_csv(results))
     for name, table in curve_tables(results).items():
         _write(folder / "tables" / f"{name}.csv", table)
     for name, text in pack(results, context).items():
@@ -95,6 +97,7 @@ def _question(finding: Finding) -> list[Html]:
         recalibration.TITLE: recalibration.ladder,
         "Figures": curves.curves,
         "Uncertainty of the predictions": certainty.certainty,
+        "What each evidence adds": value.value,
         "What each evidence is worth": certainty.worth,
         "Protocol": protocol.protocol,
     }

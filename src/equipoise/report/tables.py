@@ -8,10 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from equipoise.report.markup import without_paths
-from equipoise.report.reading import mapping
+from equipoise.report.reading import dig, mapping
 
 ENDPOINTS = ("task", "model", "scenario", "metric", "value", "lo", "hi", "better", "method", "note")
 COMPARISONS = ("task", "comparator", "required", "metric", "difference", "lo", "hi", "p", "better", "method", "note")
+
+VALUE = ("task", "evidence", "where", "gain_of", "metric", "gain", "lo", "hi", "p", "method")
 
 
 def endpoints_csv(results: Mapping[str, Any]) -> str:
@@ -37,6 +39,32 @@ def comparisons_csv(results: Mapping[str, Any]) -> str:
             required = mapping(own, "comparators", comparator).get("required")
             lines += [{"task": task, "comparator": comparator, "required": required, "metric": k, **_entry(e)} for k, e in mapping(table).items()]
     return as_csv(COMPARISONS, lines)
+
+
+def value_csv(results: Mapping[str, Any]) -> str:
+    """Every gain of every evidence: by population, within ancestry, at left-out sites, between relatives, and by what absence does to it."""
+    lines: list[dict[str, Any]] = []
+    for task, own in tasks_of(results):
+        for evidence, entry in mapping(own, "value", "evidences").items():
+            for where, gain_of, metric, gain in _gains(mapping(entry), str(dig(own, "verdict_detail", "primary") or "")):
+                lines.append({"task": task, "evidence": evidence, "where": where, "gain_of": gain_of, "metric": metric, **gain})
+    return as_csv(VALUE, lines)
+
+
+def _gains(entry: Mapping[str, Any], primary: str) -> Iterable[tuple[str, str, str, Mapping[str, Any]]]:
+    within, absence = mapping(entry, "within"), mapping(entry, "absence")
+    tables = {**mapping(entry, "estimands"), **mapping(within, "ancestry", "groups")}
+    tables |= {f"shift {d}": own for d, own in mapping(absence, "delta", "shifts").items()}
+    for where, own in tables.items():
+        for gain_of, by_metric in mapping(own, "gains").items():
+            for metric, gain in mapping(by_metric).items():
+                yield where, gain_of, metric, mapping(gain)
+    for where, metric in (("sites", primary), ("families", str(dig(within, "families", "measure") or ""))):
+        for gain_of, gain in mapping(within, where, "gains").items():
+            yield {"sites": "left-out sites", "families": "between relatives"}[where], gain_of, metric, mapping(gain)
+    for how in ("observed", "random"):
+        if mapping(absence, "at_random", how):
+            yield f"presence {'as observed' if how == 'observed' else 'at random'}", "total", primary, mapping(absence, "at_random", how)
 
 
 def tasks_of(results: Mapping[str, Any]) -> Iterable[tuple[str, Mapping[str, Any]]]:

@@ -9,7 +9,7 @@ import numpy as np
 from equipoise.stats.logistic import logistic_fit, logistic_risk
 
 LARGEST = 10.0
-"""A weight is read as at most this many times the mean one: a few rows must not be the whole estimate."""
+"""A weight is read as at most this many times the median one: a few rows must not be the whole estimate."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def presence_weights(present: np.ndarray, probability: np.ndarray, absent_as: np
 
     With t = 1 this is ``1 / p_i``, the inverse probability of presence, right where absence depends on nothing but x (missing at random). A factor t
     beside 1 gives the rows without the evidence another distribution of outcomes than like rows with it (see `tilt`): a pattern mixture. Weights are
-    scaled to mean 1 (which stabilises them) and cut at `LARGEST`.
+    cut at `LARGEST` and scaled to mean 1 (which stabilises them).
 
     Args:
         present: bool (n,).
@@ -66,10 +66,9 @@ def presence_weights(present: np.ndarray, probability: np.ndarray, absent_as: np
     n = int(present.sum())
     if not n:
         return PresenceWeights(raw, probability, 0.0, 0)
-    scaled = raw * (n / raw.sum())
-    cut = np.minimum(scaled, LARGEST)
-    cut = cut * (n / cut.sum())
-    return PresenceWeights(cut, probability, float(cut.sum() ** 2 / (cut**2).sum()), int((scaled > LARGEST).sum()))
+    largest = LARGEST * float(np.median(raw[present]))
+    cut = np.minimum(raw, largest)
+    return PresenceWeights(cut * (n / cut.sum()), probability, float(cut.sum() ** 2 / (cut**2).sum()), int((raw > largest).sum()))
 
 
 def tilt(outcome: np.ndarray, risk: np.ndarray, delta: float) -> np.ndarray:

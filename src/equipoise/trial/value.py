@@ -25,7 +25,7 @@ import polars as pl
 from equipoise.contract.tables import SCENARIO_ALL
 from equipoise.predict_table import hidden_in
 from equipoise.stats.estimate import Estimate
-from equipoise.stats.holm import holm
+from equipoise.stats.multiplicity import holm
 from equipoise.stats.presence_weights import presence_probability, presence_weights
 from equipoise.trial.compare import number, oriented
 from equipoise.trial.endpoint import Endpoint
@@ -118,7 +118,7 @@ def _reweighted(
     weights = presence_weights(usable & present, probability)
     own = judged_on(judged, usable & present, arms.all, (primary,), weights.weight)
     kept = {"effective_rows": round(weights.effective_rows, 1), "truncated": weights.truncated}
-    return {"n": _count(own.rows), **kept, "by": [*facts.base_names, "site"], "gains": gains(own, arms)}
+    return {"n": _count(own.rows), **kept, "by": list(dict.fromkeys([*facts.base_names, "site"])), "gains": gains(own, arms)}
 
 
 def _count(rows: Rows) -> dict[str, int | None]:
