@@ -18,7 +18,8 @@ from equipoise.report.vocabulary import humane, lower
 LEAD = (
     "Total gain: the model beside one that was fitted without the evidence. Content gain: beside models in which the evidence's rows had changed places "
     "among people of one site and ancestry, so that who has it was kept and what it says was not. Presence gain: the rest, which is what the model takes "
-    "from who has the evidence, and from site and ancestry as far as the strata keep them. Positive is better. Only the content gain among those with the "
+    "from who has the evidence, and from site and ancestry as far as the strata keep them. Positive is better; a presence gain below 0 is the "
+    "price of fitting what says nothing. Only the content gain among those with the "
     "evidence carries a verdict; everything else is secondary."
 )
 POPULATIONS = (
@@ -65,6 +66,8 @@ def _adjusted(finding: Finding) -> str:
     kept = [str(c) for c in base.get("kept") or []]
     lacking = [str(p) for p in base.get("patterns") or [] if not _matched(str(p), kept)]
     text = f"Every nested model keeps {listed(kept)}." if kept else "No column was there that every nested model keeps."
+    others = [str(e).replace("_", " ") for e in dig(finding.results, "value", "not_claimed") or []]
+    text += f" No worth of {listed(others, 'or')} is claimed." if others else ""
     text += f" Not adjusted for {listed(lacking, 'or')}: no such column." if lacking else ""
     found = {name: levels for name, levels in strata.items() if levels}
     within = [f"{name} ({len(v)} groups{' found in the genotypes' if str(v[0]).startswith(GENETIC) else ''})" for name, v in found.items()]
@@ -89,7 +92,7 @@ def _figure(finding: Finding, entries: Mapping[str, Any]) -> Html | str:
         own = {k: g for k, g in own.items() if finite(g.get("gain")) is not None}
         if not own:
             continue
-        digits = finding.digits(key, [triple(g, "gain") for g in own.values()], signed=True)
+        digits = _digits(finding, key)
         lines = [
             Line.of(f"{n.replace('_', ' ')}: {g}", triple(e, "gain"), estimate(*triple(e, "gain"), digits, sign=True), strong=g == "content")
             for (n, g), e in own.items()
@@ -105,10 +108,15 @@ def _figure(finding: Finding, entries: Mapping[str, Any]) -> Html | str:
     return finding.figure(caption, drawn, "value", "Forest plot of total, content and presence gain by evidence and population", wide=True)
 
 
+def _digits(finding: Finding, key: str) -> int:
+    """One decimal more than the metric has. The gain of an evidence from which nothing was learnt is all but 0: no decimals are spent on it."""
+    return finding.digits(key, []) + 1
+
+
 def _cell(finding: Finding, key: str, entry: Mapping[str, Any]) -> Html:
     if finite(entry.get("gain")) is None:
         return tag("span", "\N{EN DASH}", title="not estimated")
-    digits = finding.digits(key, [triple(entry, "gain")], signed=True)
+    digits = _digits(finding, key)
     shown = number(entry["gain"], digits, sign=True)
     return stacked(*triple(entry, "gain"), shown, bounds(entry.get("lo"), entry.get("hi"), digits, sign=True))
 

@@ -9,9 +9,10 @@ presence gain  S(placebo) - S(refit)   what is gained from who has the evidence,
 so that total = content + presence. Where a placebo was made several times S(placebo) is the mean of its fits.
 
 The verdict of an evidence is "demonstrated gain" if, among the rows with it, the lower bound of the content gain in the primary endpoint is above 0
-beside **each** placebo, with one-sided p values corrected by Holm over the evidences. A placebo is as good as the model where the content says nothing:
-of K + 1 fits that only chance tells apart the model is the best with probability 1 / (K + 1), so a false claim is at most so likely even where the luck
-of fitting outweighs that of sampling.
+beside **each** placebo, with one-sided p values corrected by Holm over the evidences. Resampling rows knows nothing of the luck of fitting, which decides
+between two fits when held-out rows are many; where the content says nothing, the model is the luckiest of K + 1 fits with probability 1 / (K + 1). In
+simulations a false claim came in 4 % of samples with one placebo and 1 % with three (500 train and 500 held-out rows), in 19 % and 5 % with ten times as
+many held-out rows; asking for a gain over the placebos' mean instead gave 8 % and 26 %.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def value_tables(judged: Judged, table: pl.DataFrame, model: str, primary: Endpo
 
     Returns:
         {} where no worth is claimed; else "evidences" (by name: "share", "n_placebos", "estimands", "within", "absence", "verdict", "sentence"),
-        "base", "strata", "subsets".
+        "not_claimed" (the other evidences), "base", "strata", "subsets".
     """
     protocol, rows = judged.protocol, judged.rows
     if not protocol.value_of:
@@ -66,6 +67,7 @@ def value_tables(judged: Judged, table: pl.DataFrame, model: str, primary: Endpo
         "base": {"kept": list(facts.base_names), "patterns": list(protocol.value_base)},
         "strata": {name: _known(facts, name) for name in protocol.placebo_strata},
         "evidences": {},
+        "not_claimed": [e for e in facts.present if e not in found],
     }
     against: dict[str, list[Estimate]] = {}
     for evidence, arms in found.items():
@@ -143,8 +145,7 @@ def _decide(entries: dict[str, Any], against: Mapping[str, list[Estimate]], judg
         content = entry["estimands"][AMONG]["gains"]["content"][_first(entry)]
         why_not = "these are select rows" if role == "select" else entry["obstacle"] or ("" if np.isfinite(p) else "the content gain was not estimated")
         shown = not why_not and all(g.lo > 0 for g in against[evidence]) and p <= (1 - level) / 2
-        lost = not why_not and content["hi"] is not None and content["hi"] < 0
-        entry["verdict"] = "not evaluable" if why_not else "demonstrated gain" if shown else "demonstrated loss" if lost else "no demonstrated gain"
+        entry["verdict"] = "not evaluable" if why_not else "demonstrated gain" if shown else "no demonstrated gain"
         entry["p_holm"] = number(float(p))
         entry["sentence"] = _sentence(evidence, entry, content, words, why_not, opening)
 
