@@ -33,7 +33,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def evaluated(table: str, folder: str, *, kind: str | None = None, endpoints: list[str] | None = None, **columns: str) -> dict[str, Any]:
     """Results of a table by the default protocol with few resamples and without curves."""
     trial = protocol().as_dict() | FEW | {"endpoints": endpoints}
-    config = {"predictions": table, "kind": kind, "columns": RUN["columns"] | columns, "trial": {k: v for k, v in trial.items() if k != "hash"}}
+    config = {
+        "predictions": table,
+        "kind": kind,
+        "columns": RUN["columns"] | columns,
+        "statements": {},
+        "site": None,
+        "trial": {k: v for k, v in trial.items() if k != "hash"},
+    }
     return evaluate_foreign(config, Path(folder))
 
 

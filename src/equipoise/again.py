@@ -15,7 +15,7 @@ from equipoise.trial.protocol import protocol_of
 
 
 def config_of_run(folder: Path, overrides: Sequence[str], composed: Mapping[str, Any]) -> dict[str, Any]:
-    """The finished run's own config; words about ``trial``, ``paths`` and ``statements`` change these and nothing else.
+    """The finished run's own config; words about ``trial``, ``paths``, ``site`` and ``statements`` change these and nothing else.
 
     Args:
         folder: the run folder.
@@ -29,18 +29,21 @@ def config_of_run(folder: Path, overrides: Sequence[str], composed: Mapping[str,
 
     if not (folder / "predictions.parquet").is_file() or not (folder / "config.yaml").is_file():
         raise UserError(f"There are no predictions in {folder}", mend="give run_dir=RUN of a finished run, or predictions=FILE")
-    saved: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    saved: Any = {k: composed[k] for k in ("statements", "site")}  # a run may be older than these keys
+    saved |= OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
     keys = [word.lstrip("+").partition("=")[0] for word in overrides]
     for key in keys:
         group, _, name = key.partition(".")
-        if group not in ("trial", "paths", "statements", "run_dir"):
+        if group not in ("trial", "paths", "statements", "site", "run_dir"):
             raise UserError(
                 f"`equipoise evaluate` of a finished run takes no {key}",
                 expected="run_dir=RUN, trial=OPTION, trial.KEY=VALUE, statements.KEY=TEXT",
                 mend="leave it out; for another model, run again in another run_dir",
             )
-        if group != "run_dir":
-            saved[group] = {**composed[group]} if not name else {**saved.get(group, {}), name: composed[group][name]}
+        if name:
+            saved[group] = {**saved[group], name: composed[group][name]}
+        elif group != "run_dir":
+            saved[group] = composed[group]
     return {**saved, "run_dir": str(folder), "predictions": None}
 
 

@@ -68,7 +68,7 @@ def evaluate_foreign(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     # Judged is what a verifier will read: the table as it comes back from the disk.
     write_whole(at, table.write_parquet)
     seal = {"kept": False, "why": NO_SEAL}
-    results = publish(folder, read_predictions(at), protocol_of(config["trial"]), asked, predictions=at, seal=seal, context=context)
+    results = publish(folder, read_predictions(at), protocol_of(config["trial"]), asked, predictions=at, seal=seal, context=context, site=config["site"])
     print(f"report: {folder / 'report.html'}")
     return results
 

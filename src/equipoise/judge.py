@@ -21,6 +21,7 @@ from equipoise.record import config_hash, write_json
 from equipoise.report import write_report, written
 from equipoise.trial.claims import claims_of, results_of, sha256, versions
 from equipoise.trial.protocol import Protocol, protocol_of
+from equipoise.trial.site_summary import write_site_summary
 
 log = logging.getLogger("equipoise.judge")
 
@@ -153,6 +154,7 @@ def judge(
         predictions=predictions or folder / "predictions.parquet",
         seal=seal_record(config, str(notes["cohort"]["hash"]), table, str(notes["role"]), opening),
         context=_context(config, folder, manifest, notes, opening),
+        site=config["site"],
     )
 
 
@@ -165,6 +167,7 @@ def publish(
     predictions: Path,
     seal: Mapping[str, Any],
     context: Mapping[str, Any],
+    site: str | None,
 ) -> dict[str, Any]:
     """Puts predictions through the trial; writes results, context, what `write_report` writes, and last claims.json, for `equipoise verify`.
 
@@ -176,6 +179,7 @@ def publish(
         predictions: the file that holds the table.
         seal: what the claims say of the seal.
         context: what the page says besides the results.
+        site: a name under which the aggregates are written for `equipoise pool`; None: they are not.
 
     Returns:
         results.json's content.
@@ -186,6 +190,8 @@ def publish(
     write_json(folder / "context.json", context)
     results, context = (json.loads((folder / name).read_text()) for name in ("results.json", "context.json"))
     write_report(folder, results, context)
+    if site:
+        write_site_summary(folder, results, table, site=site)
     claims = claims_of(
         results,
         asked,
