@@ -35,7 +35,7 @@ def harrell_c(risk: np.ndarray, time: np.ndarray, event: np.ndarray, entry: np.n
     cases = np.flatnonzero(e == 1)
     if not cases.size:
         return np.full(w.shape[:-1], np.nan)
-    case_weight = w[..., cases]
+    case_weight = w.take(cases, axis=-1)
     won, pairs = _later(r, t, e, cases, w, case_weight)
     if entry is not None and (np.asarray(entry) > 0).any():
         # Not yet entered at T means entry >= T, and hence time > T: counted above, taken off here.
@@ -75,7 +75,7 @@ def uno_c(risk: np.ndarray, time: np.ndarray, event: np.ndarray, horizon: float,
     # A row without weight in a resample may stand where nobody is left; it must not make 0/0.
     inverse = np.divide(1.0, kept, out=np.zeros_like(kept), where=kept > 0)
     of_case, of_competing = inverse[..., : cases.size], inverse[..., cases.size :]
-    once = w[..., cases] * of_case
+    once = w.take(cases, axis=-1) * of_case
     won, pairs = _later(r, t, e, cases, w, once * of_case)
     if competing.size:
         held = np.zeros_like(w)
@@ -102,4 +102,4 @@ def _competing_before(
         # Who entered late and died of something else was seen only because of that entry; such pairs are not comparable.
         rows = rows[np.asarray(entry)[rows] <= 0]
     # Time runs backwards: "at or before" becomes "at or after".
-    return weigh_pairs(risk[rows], -t[rows], np.ones(rows.size, dtype=bool), w[..., rows], risk[cases], -t[cases], case_weight)
+    return weigh_pairs(risk[rows], -t[rows], np.ones(rows.size, dtype=bool), w.take(rows, axis=-1), risk[cases], -t[cases], case_weight)

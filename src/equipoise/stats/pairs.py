@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from equipoise.stats.once import once
+
 _BLOCK = 192  # rows compared pair by pair in one matrix product: more make the products longer, fewer make more sums between them
 _TOGETHER = 128  # weightings at a time, so that the running sums stay in a processor's cache
 _EXACT = 2.0**24  # up to here float32 counts whole numbers exactly, and its products take half the time
@@ -42,7 +44,7 @@ def weigh_pairs(
     shape, m = weight.shape[:-1], case_risk.size
     won, pairs = np.zeros((2, int(np.prod(shape))))
     if m and time.size:
-        plan = _Plan.of(risk, time, also_at, case_risk, case_time)
+        plan = _planned(risk, time, also_at, case_risk, case_time)
         rows, cases = weight.reshape(-1, time.size), case_weight.reshape(-1, m)
         for first in range(0, rows.shape[0], _TOGETHER):
             some = slice(first, first + _TOGETHER)
@@ -68,28 +70,6 @@ class _Plan:
     share: np.ndarray
     after: np.ndarray
     below: np.ndarray
-
-    @classmethod
-    def of(cls, risk: np.ndarray, time: np.ndarray, also_at: np.ndarray, case_risk: np.ndarray, case_time: np.ndarray) -> _Plan:
-        in_time = np.lexsort((also_at, time))
-        in_risk = np.argsort(risk[in_time], kind="stable")
-        place = np.empty(time.size, dtype=np.int64)
-        place[in_risk] = np.arange(time.size)
-        ordered = risk[in_time][in_risk]
-        lower, upper = (np.searchsorted(ordered, case_risk, side=side) for side in ("left", "right"))
-        at_once = np.sort(time[~also_at])
-        after = np.searchsorted(time[in_time], case_time, side="left")
-        after += np.searchsorted(at_once, case_time, side="right") - np.searchsorted(at_once, case_time, side="left")
-        # A case whose equals in risk all come before it needs no second query; most often its only equal is itself.
-        group = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-        latest = np.maximum.reduceat(in_risk, group)[np.searchsorted(group, lower, side="right") - 1]
-        tied = np.flatnonzero((upper > lower) & (latest >= after))
-        case = np.concatenate([np.arange(case_risk.size), tied])
-        share = np.ones(case.size)
-        share[tied] = share[case_risk.size :] = 0.5
-        below = np.concatenate([lower, upper[tied]])
-        order = np.argsort(after[case], kind="stable")
-        return cls(in_time, in_risk, place, case[order], share[order, None], after[case][order], below[order])
 
     def weigh(self, rows: np.ndarray, cases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Both sums, f64 (b,) each, for weights of the rows f64 (b, n) and of the cases f64 (b, m)."""
@@ -137,6 +117,29 @@ class _Plan:
                 below = np.arange(at.stop - at.start, dtype=np.int16) < mine[k, None]
                 won += _sum(v[k], (below & (block_of_row[at] > block_of_case[k, None])).astype(w.dtype) @ w[at])
         return won
+
+
+@once
+def _planned(risk: np.ndarray, time: np.ndarray, also_at: np.ndarray, case_risk: np.ndarray, case_time: np.ndarray) -> _Plan:
+    in_time = np.lexsort((also_at, time))
+    in_risk = np.argsort(risk[in_time], kind="stable")
+    place = np.empty(time.size, dtype=np.int64)
+    place[in_risk] = np.arange(time.size)
+    ordered = risk[in_time][in_risk]
+    lower, upper = (np.searchsorted(ordered, case_risk, side=side) for side in ("left", "right"))
+    at_once = np.sort(time[~also_at])
+    after = np.searchsorted(time[in_time], case_time, side="left")
+    after += np.searchsorted(at_once, case_time, side="right") - np.searchsorted(at_once, case_time, side="left")
+    # A case whose equals in risk all come before it needs no second query; most often its only equal is itself.
+    group = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    latest = np.maximum.reduceat(in_risk, group)[np.searchsorted(group, lower, side="right") - 1]
+    tied = np.flatnonzero((upper > lower) & (latest >= after))
+    case = np.concatenate([np.arange(case_risk.size), tied])
+    share = np.ones(case.size)
+    share[tied] = share[case_risk.size :] = 0.5
+    below = np.concatenate([lower, upper[tied]])
+    order = np.argsort(after[case], kind="stable")
+    return _Plan(in_time, in_risk, place, case[order], share[order, None], after[case][order], below[order])
 
 
 def _by_block(place: np.ndarray, blocks: int) -> tuple[np.ndarray, np.ndarray]:

@@ -113,15 +113,20 @@ def _wald(value: float, at: int, design: np.ndarray, y: np.ndarray, fitted: np.n
 def _line(x: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Intercept and slope (...,) by Newton's method for all weightings at once; NaN where it does not converge."""
     w = weights_of(weight, x.size)
-    flat, far = w.reshape(-1, x.size), np.array([0.0, 1.0])
-    # Resamples are near the sample: from close to its solution they need one or two steps instead of eight.
-    centre = _newton(x, y, flat.mean(0)[None], far[None])[0] if flat.shape[0] > 1 else far
-    terms = _terms(x, y, centre) if flat.shape[0] > 1 and np.isfinite(centre).all() else None
+    flat = w.reshape(-1, x.size)
+    powers, of_outcome = np.column_stack([np.ones_like(x), x, x * x]), np.column_stack([y, y * x])
 
-    def best(w: np.ndarray) -> np.ndarray:
-        return _newton(x, y, w, np.tile(far, (w.shape[0], 1)) if terms is None else _expanded(w @ terms, centre))
+    def best(w: np.ndarray, observed: np.ndarray, start: np.ndarray) -> np.ndarray:
+        return _newton(x, y, powers, w, observed, start)
 
-    found = in_cache(best, w)
+    start = np.tile([0.0, 1.0], (flat.shape[0], 1))
+    if flat.shape[0] > 1:
+        # Resamples are near the sample: from close to its solution they need one or two steps instead of eight.
+        mean = flat.mean(0)[None]
+        centre = best(mean, mean @ of_outcome, start[:1])[0]
+        if np.isfinite(centre).all():
+            start = _expanded(flat @ _terms(x, y, centre), centre)
+    found = in_cache(best, w, flat @ of_outcome, start)
     return found[..., 0], found[..., 1]
 
 
@@ -151,10 +156,12 @@ def _expanded(sums: np.ndarray, centre: np.ndarray) -> np.ndarray:
     return centre + np.where(regular[:, None] & (np.abs(move) < 0.5).all(1, keepdims=True), move, 0.0)
 
 
-def _newton(x: np.ndarray, y: np.ndarray, w: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Intercepts and slopes f64 (b, 2) by Newton's method from a start (b, 2); NaN where there is no finite maximum."""
+def _newton(x: np.ndarray, y: np.ndarray, powers: np.ndarray, w: np.ndarray, observed: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Intercepts and slopes f64 (b, 2) by Newton's method from a start (b, 2); NaN where there is no finite maximum.
+
+    ``powers`` f64 (n, 3) are 1, x, x^2 and ``observed`` f64 (b, 2) the weighted sums of y and y x.
+    """
     theta = start.copy()
-    powers, observed = np.column_stack([np.ones_like(x), x, x * x]), w @ np.column_stack([y, y * x])
     open_, information = np.arange(w.shape[0]), np.zeros(w.shape[0])
     for _ in range(_STEPS):
         fitted = _expit(theta[open_, :1] + theta[open_, 1:] * x)
@@ -221,7 +228,8 @@ def _shift(offset: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> np.n
     one_class = not 0 < rate @ y < rate.sum()
     near = 0.0 if one_class or w.ndim == 1 else float(_shifted(odds, y, rate[None], np.zeros(1))[0])
     terms = _terms(offset, y, np.array([near, 1.0]))[:, [0, 2, 5, 9]]
-    return in_cache(lambda w: _shifted(odds, y, w, near + _expanded_shift(w @ terms)), w)
+    start = near + _expanded_shift(w.reshape(-1, y.size) @ terms)
+    return in_cache(lambda w, start: _shifted(odds, y, w, start), w, start)
 
 
 def _expanded_shift(sums: np.ndarray) -> np.ndarray:

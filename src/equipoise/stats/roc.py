@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from equipoise.stats.once import once
 from equipoise.stats.weighting import in_cache, ratio, weights_of
 
 
@@ -35,8 +36,7 @@ def auroc(risk: np.ndarray, outcome: np.ndarray, weight: np.ndarray | None = Non
     0.875
     """
     r, y = np.asarray(risk, dtype=np.float64), np.asarray(outcome, dtype=np.float64)
-    case, control = (rows[np.argsort(r[rows], kind="stable")] for rows in (np.flatnonzero(y > 0), np.flatnonzero(y < 1)))
-    lower, upper = (np.searchsorted(r[control], r[case], side=side) for side in ("left", "right"))
+    case, control, lower, upper = _ranked(r, y)
     tied = np.flatnonzero(lower < upper)
 
     def area(w: np.ndarray) -> np.ndarray:
@@ -96,6 +96,14 @@ def roc_curve(risk: np.ndarray, outcome: np.ndarray, weight: np.ndarray | None =
     return RocCurve(fpr, tpr, np.append(np.inf, r[order][last]))
 
 
+@once
+def _ranked(risk: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Events and non-events by rising risk, and for each event how many non-events have a lower risk, and at most its own."""
+    case, control = (rows[np.argsort(risk[rows], kind="stable")] for rows in (np.flatnonzero(y > 0), np.flatnonzero(y < 1)))
+    return case, control, np.searchsorted(risk[control], risk[case], side="left"), np.searchsorted(risk[control], risk[case], side="right")
+
+
+@once
 def _falling(risk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows by falling risk, i64 (n,), and the place of the last of each distinct risk there, i64 (k,)."""
     order = np.argsort(-risk, kind="stable")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from equipoise.stats.once import once
 from equipoise.stats.weighting import in_cache, weights_of
 
 
@@ -51,7 +52,7 @@ def kaplan_meier(time: np.ndarray, event: np.ndarray, entry: np.ndarray | None =
     [0.6667, 0.0]
     """
     t, happened = np.asarray(time, dtype=np.float64), np.asarray(event) != 0
-    counter = _Counter.of(t, ~happened, np.unique(t[happened]), (0, 1), entry)
+    counter = _counter(t, ~happened, np.unique(t[happened]), (0, 1), entry)
 
     def survival(w: np.ndarray) -> np.ndarray:
         (before, after), entered = counter.read(w)
@@ -68,14 +69,14 @@ def censoring_survival(time: np.ndarray, event: np.ndarray, entry: np.ndarray | 
     Source: Graf et al. (1999), section 3.
     """
     t, censored = np.asarray(time, dtype=np.float64), np.asarray(event) == 0
-    counter = _Counter.of(t, censored, np.unique(t[censored]), (1, 2), entry)
+    counter = _counter(t, censored, np.unique(t[censored]), (1, 2), entry)
     return Step(counter.time, in_cache(lambda w: _uncensored(counter, w)[..., 1:], weights_of(weight, t.size)), 1.0)
 
 
 def censoring_before(time: np.ndarray, event: np.ndarray, at: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
     """G(at-), P(not censored before each of the times ``at`` f64 (m,)): f64 (..., m); as `censoring_survival(...).before(at)`, in less memory."""
     t, censored = np.asarray(time, dtype=np.float64), np.asarray(event) == 0
-    counter = _Counter.of(t, censored, np.unique(t[censored & (t < at.max(initial=-np.inf))]), (1, 2), None)
+    counter = _counter(t, censored, np.unique(t[censored & (t < at.max(initial=-np.inf))]), (1, 2), None)
     place = np.searchsorted(counter.time, at, side="left")
     return in_cache(lambda w: _uncensored(counter, w).take(place, axis=-1), weights_of(weight, t.size))
 
@@ -104,7 +105,7 @@ def aalen_johansen(time: np.ndarray, event: np.ndarray, cause: int, entry: np.nd
     [0.3333, 0.3333, 0.6667]
     """
     t, e = np.asarray(time, dtype=np.float64), np.asarray(event)
-    counter = _Counter.of(t, np.where(e == cause, 0, np.where(e != 0, 1, 2)), np.unique(t[e != 0]), (0, 1, 2), entry)
+    counter = _counter(t, np.where(e == cause, 0, np.where(e != 0, 1, 2)), np.unique(t[e != 0]), (0, 1, 2), entry)
 
     def incidence(w: np.ndarray) -> np.ndarray:
         (before, after_cause, after), entered = counter.read(w)
@@ -131,18 +132,6 @@ class _Counter:
     places: tuple[np.ndarray, ...]
     entries: tuple[np.ndarray, np.ndarray] | None
 
-    @classmethod
-    def of(cls, time: np.ndarray, kind: np.ndarray, u: np.ndarray, kinds: tuple[int, ...], entry: np.ndarray | None) -> _Counter:
-        rows = np.lexsort((kind, time))
-        times, earlier = time[rows], np.searchsorted(time[rows], u, side="left")
-        lower = [times[kind[rows] < k] for k in kinds]
-        places = tuple(earlier + np.searchsorted(of, u, side="right") - np.searchsorted(of, u, side="left") for of in lower)
-        if entry is None or not (np.asarray(entry) > 0).any():
-            return cls(u, rows, places, None)
-        since = np.where(np.asarray(entry) > 0, entry, -np.inf)
-        order = np.argsort(since, kind="stable")
-        return cls(u, rows, places, (order, np.searchsorted(since[order], u, side="left")))
-
     def read(self, w: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
         """The weight at each of the places, and the weight that had entered before u: f64 (..., k) or (..., 1)."""
         reached = _cumulated(w, self.rows)
@@ -150,6 +139,19 @@ class _Counter:
         if self.entries is None:
             return sums, reached[..., -1:]
         return sums, _cumulated(w, self.entries[0]).take(self.entries[1], axis=-1)
+
+
+@once
+def _counter(time: np.ndarray, kind: np.ndarray, u: np.ndarray, kinds: tuple[int, ...], entry: np.ndarray | None) -> _Counter:
+    rows = np.lexsort((kind, time))
+    times, earlier = time[rows], np.searchsorted(time[rows], u, side="left")
+    lower = [times[kind[rows] < k] for k in kinds]
+    places = tuple(earlier + np.searchsorted(of, u, side="right") - np.searchsorted(of, u, side="left") for of in lower)
+    if entry is None or not (np.asarray(entry) > 0).any():
+        return _Counter(u, rows, places, None)
+    since = np.where(np.asarray(entry) > 0, entry, -np.inf)
+    order = np.argsort(since, kind="stable")
+    return _Counter(u, rows, places, (order, np.searchsorted(since[order], u, side="left")))
 
 
 def _cumulated(w: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -9,12 +9,13 @@ import numpy as np
 _IN_CACHE = 400_000  # numbers in one array at a time
 
 
-def in_cache(f: Callable[[np.ndarray], np.ndarray], weight: np.ndarray) -> np.ndarray:
+def in_cache(f: Callable[..., np.ndarray], weight: np.ndarray, *along: np.ndarray) -> np.ndarray:
     """``f`` of all weightings, a few at a time, so that what it makes on the way stays in a processor's cache.
 
     Args:
-        f: from weights f64 (b, n) to (b, ...).
+        f: from weights f64 (b, n), and the b rows of each of ``along``, to (b, ...).
         weight: f64 (..., n).
+        along: (B, k) each, what belongs to the B weightings.
 
     Returns:
         f64 (..., ...).
@@ -22,7 +23,7 @@ def in_cache(f: Callable[[np.ndarray], np.ndarray], weight: np.ndarray) -> np.nd
     rows = weight.reshape(-1, weight.shape[-1])
     size = max(_IN_CACHE // max(rows.shape[1], 1), 1)
     # The copy reads in order, so that what follows may read in any order without waiting for memory.
-    parts = [f(rows[first : first + size].copy()) for first in range(0, max(rows.shape[0], 1), size)]
+    parts = [f(rows[first : first + size].copy(), *(x[first : first + size] for x in along)) for first in range(0, max(rows.shape[0], 1), size)]
     made = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return made.reshape(weight.shape[:-1] + made.shape[1:])
 
