@@ -17,6 +17,7 @@ from equipoise import __version__
 from equipoise.cohort.build import build_cohort
 from equipoise.cohort.draft import TargetTable
 from equipoise.cohort.frozen import Cohort
+from equipoise.cohort.groups import check_subgroups, with_subgroups
 from equipoise.cohort.outcomes import check_events, event_counts
 from equipoise.cohort.roles import check_disjoint, fold_split, folds_of
 from equipoise.cohort.split import Split
@@ -178,7 +179,7 @@ def _run(config: dict[str, Any], folder: Path, manifest: dict[str, Any], sweep: 
     role: Role = "select" if sweep or config["sealed"] else "held_out"
     with logging_to(config, folder) as loggers:
         fits = _fit_all(config, cohort, folder, loggers, role)
-        table = pl.concat([f.table for f in fits], how="diagonal_relaxed")
+        table = with_subgroups(pl.concat([f.table for f in fits], how="diagonal_relaxed"), cohort, protocol_of(config["trial"]).subgroups)
         write_whole(folder / "predictions.parquet", table.write_parquet)
         judged = "cross-validation" if config["validation"]["folds"] and role == "held_out" else role
         notes = joined_notes([f.notes for f in fits]) | {"role": judged, "cohort": cohort_facts(cohort)}
@@ -229,6 +230,7 @@ def _check_split(config: Mapping[str, Any], cohort: Cohort, split: Split) -> Non
     for comparator in comparators_of(config):
         comparator.check(cohort)
     check_value(config, cohort)
+    check_subgroups(cohort, protocol_of(config["trial"]).subgroups, [str(view["evidence"]) for view in config["modality"].values()])
     for node in config["task"].values():
         target = cohort.target(node["target"])
         _check_protocol(config, node, target)

@@ -74,6 +74,9 @@ PRESENT_PREFIX = "present_"
 BASE_PREFIX, STRATUM_PREFIX, SITE_UNSEEN = "base_", "stratum_", "site_unseen"
 """Further columns where the worth of evidences is claimed: ``base_<column>`` (a number or a level) for each column that nested models keep,
 ``stratum_<name>`` (String) for each stratum of the placebos beside the site, and ``site_unseen``: no other role had a row of this row's site."""
+SUBGROUP_PREFIX, MISSING_PATTERN = "subgroup_", "missing"
+"""It has one String column ``subgroup_<name>`` for each column of the cohort that the protocol's subgroups name; the subgroup ``missing`` is made of
+the ``present_<evidence>`` columns: which evidences a row has."""
 
 MODEL = "equipoise"
 SCENARIO_ALL = "all"

@@ -84,7 +84,7 @@ def evaluate(
     """
     table = validated(predictions)
     table = table.filter(pl.col("task") == task) if (table["task"] == task).any() else table
-    rows, said = analysis_rows(rows_of(table, kind, tuple(classes), abstain=protocol.abstain), protocol)
+    rows, said = analysis_rows(rows_of(table, kind, tuple(classes), abstain=protocol.abstain, groups=protocol.subgroups), protocol)
     endpoints, primary = endpoints_of(kind, protocol, rows.horizons_days)
     own = (model, SCENARIO_ALL)
     head = {"schema": SCHEMA, "task": task, "kind": kind, "target": target, "unit": unit, "model": model, "role": role, "protocol": protocol.as_dict()}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 
 from equipoise.contract.errors import UserError
 from equipoise.contract.question import horizon_label
+from equipoise.trial.groups import groups_of
 
 ROW_KEY = ("repeat", "fold", "subject_id", "prediction_time")
 
@@ -56,6 +58,7 @@ class Rows:
         subject: i64 (n,), numbers of distinct (subject, prediction time).
         repeat: i64 (n,); fold: i64 (n,).
         forecasts: by (model, scenario).
+        groups: str (n,) by name of the subgroup, "not known" where missing (see `trial.groups`).
     """
 
     kind: str
@@ -73,6 +76,7 @@ class Rows:
     repeat: np.ndarray
     fold: np.ndarray
     forecasts: dict[tuple[str, str], Forecasts]
+    groups: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -84,7 +88,7 @@ class Rows:
         return tuple(float(label.removeprefix("h=")) for label in self.labels) if self.kind == "time_to_event" else ()
 
 
-def rows_of(table: pl.DataFrame, kind: str, classes: tuple[str, ...], *, abstain: str) -> Rows:
+def rows_of(table: pl.DataFrame, kind: str, classes: tuple[str, ...], *, abstain: str, groups: Sequence[str] = ()) -> Rows:
     """Brings a validated table of one task into arrays.
 
     Args:
@@ -93,6 +97,7 @@ def rows_of(table: pl.DataFrame, kind: str, classes: tuple[str, ...], *, abstain
         classes: of a multiclass outcome; () takes the table's own, sorted.
         abstain: "exclude" leaves an abstaining row without a risk; "base_rate" gives it the risk that stands in the table, or else the mean risk
             of its model's other rows.
+        groups: the protocol's subgroups.
 
     Raises:
         UserError: several tasks, unexpected labels, folds with different horizons, values outside their range, or models that disagree on what happened.
@@ -135,6 +140,7 @@ def rows_of(table: pl.DataFrame, kind: str, classes: tuple[str, ...], *, abstain
         repeat=first["repeat"].to_numpy(),
         fold=first["fold"].to_numpy(),
         forecasts=forecasts,
+        groups=groups_of(table, keys, groups),
     )
 
 
