@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 FEW_VALUES = 5
@@ -33,5 +35,5 @@ def quartile_groups(value: np.ndarray, reference: np.ndarray, name: str) -> np.n
         return np.array(["" if lacks else f"{name} {v:g}" for v, lacks in zip(value, missing, strict=True)], dtype=str)
     cuts = np.unique([float(f"{c:.4g}") for c in np.quantile(known, [0.25, 0.5, 0.75])])
     cuts = cuts[cuts > known.min()]  # nobody would lie below the smallest value
-    labels = np.array([f"{name} below {cuts[0]:g}", *(f"{name} {a:g} to {b:g}" for a, b in zip(cuts, cuts[1:], strict=False)), f"{name} {cuts[-1]:g} or more"])
+    labels = np.array([f"{name} below {cuts[0]:g}", *(f"{name} {a:g} to {b:g}" for a, b in pairwise(cuts)), f"{name} {cuts[-1]:g} or more"])
     return np.where(missing, "", labels[np.digitize(np.where(missing, cuts[0], value), cuts)])

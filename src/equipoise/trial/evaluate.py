@@ -23,6 +23,7 @@ from equipoise.trial.recalibration_ladder import ladder
 from equipoise.trial.rows import Rows, rows_of
 from equipoise.trial.scenarios import scenario_arms, scenario_tables
 from equipoise.trial.secondary import secondary_claims, secondary_endpoints
+from equipoise.trial.subgroups import subgroup_tables
 from equipoise.trial.table import validated
 from equipoise.trial.treatment_effect import propensities, scores
 from equipoise.trial.value import value_tables
@@ -76,8 +77,8 @@ def evaluate(
 
     Returns:
         Plain values, JSON-able, without NaN: null is "not estimated", with a "note". Keys: schema, task, kind, target, unit, model, role, n,
-        prevalence, protocol, endpoints, comparators, comparisons, verdict, verdict_detail, secondary, scenarios, value, curves, uncertainty, and
-        recalibration_ladder where the protocol asks for it.
+        prevalence, protocol, endpoints, comparators, comparisons, verdict, verdict_detail, secondary, scenarios, value, curves, uncertainty,
+        subgroups, and recalibration_ladder where the protocol asks for it.
 
     Raises:
         UserError: the table or the protocol is not what it should be.
@@ -120,6 +121,7 @@ def evaluate(
     obstacles = obstacles_to(judged, own, against, counts, role, refused)
     made |= _judgement(judged, own, primary, against, obstacles, role, opening, excused, counts.prevalence or 0.0)
     made["secondary"] = {} if role == "select" else secondary_claims(judged, own, against, made["verdict"] == "demonstrated gain")
+    made["subgroups"] = {} if role == "select" else subgroup_tables(judged, own, against, primary, horizon)
     if propensity_note:
         made["verdict_detail"]["propensity"] = propensity_note
     if counts.clusters < protocol.few_clusters:
@@ -232,7 +234,8 @@ def _nothing(reason: str, primary: Endpoint, against: list[str], opening: int | 
         "opening": opening,
     }
     n = {"rows": 0, "clusters": 0, "events": None, "abstained": 0, "outcome_missing": 0, "folds": 0, "repeats": 0}
-    empty: dict[str, Any] = {key: {} for key in ("endpoints", "comparators", "comparisons", "secondary", "scenarios", "value", "curves")}
+    kept = ("endpoints", "comparators", "comparisons", "secondary", "scenarios", "value", "curves", "subgroups")
+    empty: dict[str, Any] = {key: {} for key in kept}
     return {"n": n, "prevalence": None, **empty, "uncertainty": {"estimated": False}, "verdict": "not evaluable", "verdict_detail": detail}
 
 

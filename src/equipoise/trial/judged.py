@@ -96,6 +96,10 @@ class Judged:
         """The resamples; any part of the evaluation that asks gets the same ones."""
         return ClusterBootstrap(self.rows.cluster, self.protocol.n_bootstrap, self.protocol.seed)
 
+    def draws(self, endpoint: Endpoint, arm: Arm, where: np.ndarray) -> np.ndarray:
+        """The endpoint of an arm on these rows in each resample, f64 (R,), after `resample`; empty where the endpoint needs none."""
+        return self._draws[_key(arm, where)][endpoint.name]
+
     def estimate(self, endpoint: Endpoint, arm: Arm) -> Estimate:
         """The endpoint of an arm on all rows where it can be judged."""
         where = self.usable(arm)
