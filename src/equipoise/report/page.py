@@ -9,7 +9,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from equipoise.report import certainty, cohort, curves, differences, endpoints, limits, making, opening, protocol, recalibration, secondary, tables, value
+from equipoise.report import (
+    certainty,
+    cohort,
+    curves,
+    differences,
+    endpoints,
+    limits,
+    making,
+    opening,
+    protocol,
+    recalibration,
+    secondary,
+    subgroups,
+    tables,
+    value,
+)
 from equipoise.report.curve_tables import curve_tables
 from equipoise.report.document import document
 from equipoise.report.finding import Finding
@@ -38,6 +53,8 @@ def write_report(folder: Path, results: Mapping[str, Any], context: Mapping[str,
     _write(folder / "tables" / "comparisons.csv", tables.comparisons_csv(results))
     if mapping(results, "value"):
         _write(folder / "tables" / "value.csv", tables.value_csv(results))
+    if mapping(results, "subgroups"):
+        _write(folder / "tables" / "subgroups.csv", subgroups.subgroups_csv(results))
     for name, table in curve_tables(results).items():
         _write(folder / "tables" / f"{name}.csv", table)
     for name, text in pack(results, context).items():
@@ -95,6 +112,7 @@ def _question(finding: Finding) -> list[Html]:
         "Paired differences": differences.differences,
         "Secondary claims": secondary.secondary,
         recalibration.TITLE: recalibration.ladder,
+        "Subgroups": subgroups.subgroups,
         "Figures": curves.curves,
         "Uncertainty of the predictions": certainty.certainty,
         "What each evidence adds": value.value,

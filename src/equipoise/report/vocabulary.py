@@ -78,6 +78,10 @@ _KNOWN = {
         Metric("effect_loss", "Loss of the effect", OVERALL, None, "lower"),
         Metric("average_effect", "Average effect", OTHER, None),
         Metric("net_benefit", "Net benefit", UTILITY, 3, "higher"),
+        Metric("sensitivity", "Sensitivity", UTILITY, 3, "higher"),
+        Metric("specificity", "Specificity", UTILITY, 3, "higher"),
+        Metric("ppv", "Positive predictive value", UTILITY, 3, "higher"),
+        Metric("selection_rate", "Share alerted", UTILITY, 3),
         Metric("event1", "Lower of sensitivity and precision (Event 1)", UTILITY, 3, "higher"),
     )
 }
