@@ -131,7 +131,7 @@ def bins(predicted: np.ndarray, outcome: np.ndarray, level: float, n_groups: int
         Groups by rising predicted value; none with fewer than ``fewest`` rows in all.
     """
     x, y = np.asarray(predicted, dtype=np.float64), np.asarray(outcome, dtype=np.float64)
-    group = _merged(_quantile_groups(x, min(n_groups, max(x.size // fewest, 1))), fewest)
+    group = groups_of(x, n_groups, fewest)
     n = np.bincount(group).astype(np.float64)
     mean_x, mean_y = np.bincount(group, x) / n, np.bincount(group, y) / n
     if probability:
@@ -144,6 +144,11 @@ def bins(predicted: np.ndarray, outcome: np.ndarray, level: float, n_groups: int
         lo, hi = mean_y - half, mean_y + half
     shown = n >= fewest
     return Bins(mean_x[shown], mean_y[shown], lo[shown], hi[shown], n[shown])
+
+
+def groups_of(x: np.ndarray, n_groups: int, fewest: int) -> np.ndarray:
+    """Group numbers 0..g-1, i64 (n,), by rising value: of equal size, equal values together, none below ``fewest`` rows if there are so many."""
+    return _merged(_quantile_groups(x, min(n_groups, max(x.size // fewest, 1))), fewest)
 
 
 def _loess(x: np.ndarray, y: np.ndarray, w: np.ndarray, at: np.ndarray) -> np.ndarray | None:
