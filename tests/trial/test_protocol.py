@@ -30,6 +30,8 @@ def test_every_key_is_part_of_the_hash() -> None:
         "claim": "equivalence", "secondary": ["auroc"], "multiplicity": "none", "subgroups": ["site"], "cluster": "a ward",
         "few_clusters": 10, "missing_outcomes": "weight", "recalibration_ladder": True,
         "value_of": ["all"], "value_base": ["age"], "placebo_strata": [], "placebo_repeats": 1, "subsets": "all", "delta": [0.5],
+        "censoring": "by_site", "censoring_truncation": 20, "minimum_censoring_survival": 0.2,
+        "competing": "censor", "late_entry": "weight",
     }  # fmt: skip
     assert set(other) == set(DEFAULT)
     base = DEFAULT | {"margin": 0.05}  # equivalence cannot be claimed without one
@@ -45,6 +47,7 @@ def test_every_key_is_part_of_the_hash() -> None:
         ("threshold_range", [0.5, 0.1]), ("threshold_range", 0.3), ("abstain", "drop"), ("max_missing", 1.2), ("seed", True), ("endpoints", "auroc"),
         ("estimand", "cured"), ("claim", "better"), ("multiplicity", "bonferroni"), ("secondary", "auroc"), ("population", 3), ("few_clusters", -1),
         ("value_of", "all"), ("placebo_repeats", 0), ("subsets", "some"), ("delta", ["far"]), ("delta", [True]),
+        ("censoring", "cox"), ("censoring_truncation", 0.5), ("minimum_censoring_survival", 0), ("competing", True), ("late_entry", "drop"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_named_with_its_key(key: str, value: object) -> None:

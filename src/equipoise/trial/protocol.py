@@ -15,6 +15,9 @@ Abstain = Literal["exclude", "base_rate"]
 Estimand = Literal["current_care", "if_untreated"]
 Claim = Literal["superiority", "non_inferiority", "equivalence"]
 Multiplicity = Literal["holm", "benjamini_hochberg", "none"]
+Censoring = Literal["marginal", "by_site"]
+Competing = Literal["competing", "censor"]
+LateEntry = Literal["exclude", "weight"]
 MissingOutcomes = Literal["exclude", "weight"]
 Subsets = Literal["none", "all"]
 
@@ -52,6 +55,13 @@ class Protocol:
             the net benefit of a perfect model, so that a rare outcome's margin is as strict as a common one's.
         event1_threshold: threshold for event1, fixed on other rows; None: ``threshold``.
         horizon_days: horizon of the primary endpoint for a time to event; None: the longest in the predictions.
+        censoring: model of the censoring of a time to event: "marginal", one Kaplan-Meier; "by_site", one for each site.
+        censoring_truncation: weights for censoring are cut to this, >= 1.
+        minimum_censoring_survival: no verdict where more than ``max_missing`` of the rows are in sites (or in a cohort) of which a smaller share than
+            this, in (0, 1), would still be followed at the horizon.
+        competing: "competing": who died of something else never has the event; "censor": counted as censored, which no patient can be.
+        late_entry: what endpoints at a horizon do with rows that came under observation late: "exclude"; "weight" by one over P(under observation),
+            which takes entry to be independent of risk and event. C and calibration groups count them from their entry on.
         propensity_clip: propensities are read as at least this far from 0 and 1, in (0, 0.5).
         min_events: fewest events, and fewest non-events, for a verdict (rows, for a continuous outcome).
         max_missing: largest share of rows without a prediction for a verdict, in [0, 1].
@@ -93,6 +103,11 @@ class Protocol:
     net_benefit_margin_share: float
     event1_threshold: float | None
     horizon_days: float | None
+    censoring: Censoring
+    censoring_truncation: float
+    minimum_censoring_survival: float
+    competing: Competing
+    late_entry: LateEntry
     propensity_clip: float
     min_events: int
     max_missing: float
@@ -151,6 +166,8 @@ _RANGES: dict[str, tuple[str, Any]] = {
     "margin": ("a number > 0 in the primary endpoint's unit, or null", lambda x: x > 0),
     "net_benefit_margin_share": ("a number >= 0", lambda x: x >= 0),
     "horizon_days": ("a number > 0, or null", lambda x: x > 0),
+    "censoring_truncation": ("a number >= 1", lambda x: x >= 1),
+    "minimum_censoring_survival": ("a number in (0, 1)", lambda x: 0 < x < 1),
     "propensity_clip": ("a number in (0, 0.5)", lambda x: 0 < x < 0.5),
     "max_missing": ("a number in [0, 1]", lambda x: 0 <= x <= 1),
     "n_bootstrap": ("a whole number >= 100", lambda x: x >= 100),
@@ -169,6 +186,9 @@ _WORDS: dict[str, Any] = {
     "estimand": Estimand,
     "claim": Claim,
     "multiplicity": Multiplicity,
+    "censoring": Censoring,
+    "competing": Competing,
+    "late_entry": LateEntry,
     "missing_outcomes": MissingOutcomes,
     "subsets": Subsets,
 }
