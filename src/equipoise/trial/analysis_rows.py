@@ -8,6 +8,7 @@ import numpy as np
 
 from equipoise.contract.errors import UserError
 from equipoise.contract.tables import SCENARIO_ALL
+from equipoise.stats.presence_weights import presence_probability
 from equipoise.stats.recalibration import log_odds
 from equipoise.trial.protocol import Protocol
 from equipoise.trial.rows import Rows
@@ -66,20 +67,12 @@ def _untreated(rows: Rows, protocol: Protocol) -> tuple[Rows, str]:
 
 
 def _known_for_unknown(rows: Rows) -> tuple[Rows, str]:
-    from sklearn.linear_model import LogisticRegression  # late: who only verifies a report does not need it
-
     known = rows.observed
     risks = np.column_stack([f.risk for arm, f in rows.forecasts.items() if arm[1] == SCENARIO_ALL])
     columns = risks if rows.kind in ("continuous", "treatment_effect") else log_odds(risks)
     columns = np.where(np.isfinite(columns), columns, np.nanmean(np.where(np.isfinite(columns), columns, np.nan), axis=0))
-    spread = columns.std(0)
-    varies = spread > 1e-9 * np.abs(columns).max(0)
-    design = ((columns - columns.mean(0)) / np.where(varies, spread, 1.0))[:, varies]
     sites = np.unique(rows.site)[1:] if np.unique(rows.site).size <= MOST_SITES else np.empty(0)
-    design = np.column_stack([design, *(rows.site == s for s in sites)])
-    if not design.shape[1]:
-        return rows, f"{int((~known).sum())} rows without an outcome: neither risks nor sites tell them apart, so weights would change nothing"
-    probability = LogisticRegression(C=np.inf, max_iter=1000).fit(design, known).predict_proba(design)[:, 1]
+    probability = presence_probability(known, np.column_stack([columns, *(rows.site == s for s in sites)]))
     clipped = np.maximum(probability, SMALLEST_PROBABILITY)
     weight = rows.weight / clipped
     n_cut = int((known & (probability < SMALLEST_PROBABILITY)).sum())
