@@ -70,7 +70,8 @@ def _known_for_unknown(rows: Rows) -> tuple[Rows, str]:
     known = rows.observed
     risks = np.column_stack([f.risk for arm, f in rows.forecasts.items() if arm[1] == SCENARIO_ALL])
     columns = risks if rows.kind in ("continuous", "treatment_effect") else log_odds(risks)
-    columns = np.where(np.isfinite(columns), columns, np.nanmean(np.where(np.isfinite(columns), columns, np.nan), axis=0))
+    columns = columns[:, np.isfinite(columns).any(0)]
+    columns = np.where(np.isfinite(columns), columns, np.nanmean(columns, axis=0))
     sites = np.unique(rows.site)[1:] if np.unique(rows.site).size <= MOST_SITES else np.empty(0)
     probability = presence_probability(known, np.column_stack([columns, *(rows.site == s for s in sites)]))
     clipped = np.maximum(probability, SMALLEST_PROBABILITY)
