@@ -272,7 +272,7 @@ def of_every_kind() -> dict[str, dict[str, Any]]:
         "multiclass": endpoint_results("multiclass", {"accuracy": (0.86, 0.03, "higher"), "log_score": (0.41, 0.05, "lower")}, "log_score"),
         "time_to_event": endpoint_results(
             "time_to_event",
-            {"ipcw_brier@h=365": (0.12, 0.02, "lower"), "harrell_c": (0.71, 0.03, "higher"), "auroc@h=365": (0.74, 0.03, "higher")},
+            {"ipcw_brier@h=365": (0.12, 0.02, "lower"), "harrell_c": (0.71, 0.03, "higher"), "td_auc@h=365": (0.74, 0.03, "higher")},
             "ipcw_brier@h=365",
         ),
         "treatment_effect": endpoint_results("treatment_effect", {"average_effect": (0.05, 0.04, ""), "effect_loss": (0.02, 0.015, "lower")}, "effect_loss"),

@@ -144,7 +144,7 @@ def _totals(finding: Finding) -> tuple[float, float] | None:
 
 
 def _roc(finding: Finding, own: Mapping[str, Any], label: str) -> Html:
-    keys = ["auroc"] if not label else [f"auroc@{label}", f"auroc:{label}"]
+    keys = ["auroc"] if not label else [f"auroc@{label}", f"td_auc@{label}", f"auroc:{label}"]
     shown: dict[str, str] = {}
     for model in finding.models:
         entry = next((e for e in (mapping(finding.endpoints(model), k) for k in keys) if e), {})

@@ -55,6 +55,9 @@ _KNOWN = {
         Metric("auprc", "AUPRC", DISCRIMINATION, 3, "higher"),
         Metric("harrell_c", "Harrell's C", DISCRIMINATION, 3, "higher"),
         Metric("uno_c", "Uno's C", DISCRIMINATION, 3, "higher"),
+        Metric("antolini_c", "Antolini's C", DISCRIMINATION, 3, "higher"),
+        Metric("td_auc", "Cumulative/dynamic AUC", DISCRIMINATION, 3, "higher"),
+        Metric("td_auc_event_free", "Cumulative/dynamic AUC, controls free of any event", DISCRIMINATION, 3, "higher"),
         Metric("top_minus_bottom", "Effect in the highest minus the lowest group of predicted effect", DISCRIMINATION, None, "higher"),
         Metric("accuracy", "Accuracy", DISCRIMINATION, 3, "higher"),
         Metric("pearson_r", "Pearson r", DISCRIMINATION, 3, "higher"),
@@ -69,6 +72,8 @@ _KNOWN = {
         Metric("log_score", "Log score", OVERALL, 3, "lower", "nats"),
         Metric("brier", "Brier score", OVERALL, 3, "lower"),
         Metric("ipcw_brier", "IPCW Brier score", OVERALL, 3, "lower"),
+        Metric("integrated_brier", "Integrated IPCW Brier score", OVERALL, 3, "lower"),
+        Metric("integrated_scaled_brier", "Integrated scaled Brier score", OVERALL, 3, "higher"),
         Metric("scaled_brier", "Scaled Brier score", OVERALL, 3, "higher"),
         Metric("r2", "R\N{SUPERSCRIPT TWO}", OVERALL, 3, "higher"),
         Metric("rmse", "RMSE", OVERALL, None, "lower"),
@@ -127,7 +132,7 @@ def humane(key: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-_PEOPLE = ("Brier", "Harrell", "Pearson", "Uno")
+_PEOPLE = ("Antolini", "Brier", "Harrell", "Pearson", "Uno")
 
 
 def lower(label: str) -> str:

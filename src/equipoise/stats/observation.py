@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from equipoise.stats.ipcw import Known
-from equipoise.stats.survival import aalen_johansen, censoring_survival, kaplan_meier
+from equipoise.stats.survival import aalen_johansen, censoring_before, kaplan_meier
 from equipoise.stats.weighting import ratio, weights_of
 
 
@@ -77,8 +77,10 @@ def status_at(
     t, e = np.asarray(time, dtype=np.float64), np.asarray(event)
     came = (e != 0) & (t <= horizon)
     inverse = inverse_observation(t, e, np.minimum(t, horizon), entry=entry, weight=weight, stratum=stratum)
-    known = np.minimum(inverse, largest_weight) * (came | (t >= horizon)) * weights_of(weight, t.size)
-    return Known((came & (e == 1)).astype(np.float64), known)
+    np.minimum(inverse, largest_weight, out=inverse)
+    inverse *= came | (t >= horizon)
+    inverse *= weights_of(weight, t.size)
+    return Known((came & (e == 1)).astype(np.float64), inverse)
 
 
 def incidence(
@@ -106,9 +108,9 @@ def incidence(
 
 def _inverse(t: np.ndarray, e: np.ndarray, a: np.ndarray, entry: np.ndarray | None, w: np.ndarray) -> np.ndarray:
     if entry is None:
-        kept = censoring_survival(t, e, weight=w).before(a)
+        kept = censoring_before(t, e, a, w)
         # Nobody is left at a only where the row itself has no weight in a resample.
-        return np.divide(1.0, kept, out=np.zeros_like(kept), where=kept > 0)
+        return np.divide(1.0, kept, out=kept, where=kept > 0)
     free = kaplan_meier(t, e, entry, w).before(a)
     since = np.where(entry > 0, entry, -np.inf)
     at_risk = _weight_before(since, w, a) - _weight_before(t, w, a)

@@ -12,9 +12,10 @@ from equipoise.stats.calibration_curve import Bins, bins, smooth
 from equipoise.stats.net_benefit import net_benefit_of_rows, treat_all
 from equipoise.stats.roc import roc_curve
 from equipoise.stats.weighting import weighted_mean
+from equipoise.trial.calibration_at_horizon import groups_at, observed_at
+from equipoise.trial.censoring import known_of
 from equipoise.trial.judged import Arm, Judged
 from equipoise.trial.sample import Sample
-from equipoise.trial.time_to_event import known_of
 
 GRID = 101  # points of a ROC curve: fewer than rows, so that no row can be read off it
 PLACES = 60  # points of a calibration curve
@@ -36,15 +37,17 @@ def curves_of(judged: Judged, arm: Arm, *, horizon_days: float | None, banded: b
         return {}
     match sample.kind:
         case "binary":
-            return _event_curves(judged, arm, sample, sample.p, sample.y, sample.weight, banded)
+            calibration = _calibration(judged, sample, sample.p, sample.y, sample.weight, banded, probability=True)
+            return _event_curves(judged, sample, sample.p, sample.y, sample.weight, banded) | {"calibration": calibration}
         case "time_to_event" if horizon_days is not None:
             whole, known = known_of(sample, horizon_days)
             at = judged.rows.horizons_days.index(horizon_days)
             seen = known.weight > 0
             risk, status, weight = whole.risk[seen, at], known.status[seen], known.weight[seen]
-            return _event_curves(judged, arm, whole.take(np.flatnonzero(seen)), risk, status, weight, banded)
+            made = _event_curves(judged, whole.take(np.flatnonzero(seen)), risk, status, weight, banded)
+            return made | {"calibration": _calibration_at(judged, sample, horizon_days, at, banded)}
         case "continuous":
-            calibration = _calibration(judged, arm, sample, sample.p, sample.y, sample.weight, banded, probability=False)
+            calibration = _calibration(judged, sample, sample.p, sample.y, sample.weight, banded, probability=False)
             return {"calibration": calibration, "scatter": _scatter(sample, judged.protocol.min_cell)}
         case "multiclass":
             return {"roc": _class_rocs(sample, judged.protocol.min_cell)}
@@ -57,12 +60,11 @@ def _one_table(sample: Sample) -> Sample:
     return sample.take(np.flatnonzero(sample.repeat == sample.repeat.min())) if sample.size else sample
 
 
-def _event_curves(judged: Judged, arm: Arm, s: Sample, risk: np.ndarray, y: np.ndarray, weight: np.ndarray, banded: bool) -> dict[str, Any]:
+def _event_curves(judged: Judged, s: Sample, risk: np.ndarray, y: np.ndarray, weight: np.ndarray, banded: bool) -> dict[str, Any]:
     made: dict[str, Any] = {}
     cell = judged.protocol.min_cell
     if min((y == 1).sum(), (y == 0).sum()) >= cell:
         made["roc"] = _roc(risk, y, weight)
-    made["calibration"] = _calibration(judged, arm, s, risk, y, weight, banded, probability=True)
     made["decision"] = _decision(judged, s, risk, y, weight, banded)
     edges = np.linspace(0, 1, EDGES + 1)
     counts = [np.histogram(risk[y == outcome], edges)[0] for outcome in (1, 0)]
@@ -83,21 +85,32 @@ def _class_rocs(s: Sample, cell: int) -> dict[str, Any]:
     return {s.labels[c]: _roc(s.risk[:, c], s.outcome[:, c], s.weight) for c in shown}
 
 
-def _calibration(
-    judged: Judged, arm: Arm, s: Sample, risk: np.ndarray, y: np.ndarray, weight: np.ndarray, banded: bool, *, probability: bool
-) -> dict[str, Any]:
+def _calibration(judged: Judged, s: Sample, predicted: np.ndarray, y: np.ndarray, weight: np.ndarray, banded: bool, *, probability: bool) -> dict[str, Any]:
+    groups = bins(predicted, y, judged.protocol.level, fewest=judged.protocol.min_cell, probability=probability)
+    curve, method = _smoothed(judged, s, predicted, y, weight, banded, probability=probability)
+    return curve | {"method": method, "bins": _groups(groups)}
+
+
+def _calibration_at(judged: Judged, s: Sample, horizon: float, i: int, banded: bool) -> dict[str, Any]:
+    """At a horizon: a curve of pseudo-values (or of the weighted status), groups by Aalen-Johansen."""
+    o = observed_at(s, horizon)
+    curve, method = _smoothed(judged, o.sample, o.sample.risk[:, i], o.outcome, o.weight, banded, probability=True)
+    return curve | {"method": f"{method}, {o.method}; groups: Aalen-Johansen", "bins": _groups(groups_at(s, horizon, i))}
+
+
+def _smoothed(
+    judged: Judged, s: Sample, predicted: np.ndarray, y: np.ndarray, weight: np.ndarray, banded: bool, *, probability: bool
+) -> tuple[dict[str, Any], str]:
     # Between the 1st and 99th percentile: the ends of a smooth curve hang on single rows.
-    places = np.unique(np.quantile(risk, np.linspace(0.01, 0.99, PLACES)))
-    curve = smooth(risk, y, places, weight, probability=probability)
+    places = np.unique(np.quantile(predicted, np.linspace(0.01, 0.99, PLACES)))
+    curve = smooth(predicted, y, places, weight, probability=probability)
     lo = hi = np.full(places.size, np.nan)
     if banded and judged.protocol.loess_bootstrap >= 40:
         blocks = _resamples(judged, s, judged.protocol.loess_bootstrap)
-        draws = np.stack([smooth(risk, y, places, weight * w, probability=probability).observed for block in blocks for w in block])
+        draws = np.stack([smooth(predicted, y, places, weight * w, probability=probability).observed for block in blocks for w in block])
         lo, hi = _band(draws, judged.protocol.level)
-    groups = bins(risk, y, judged.protocol.level, fewest=judged.protocol.min_cell, probability=probability)
-    method = curve.method + (", weighted for censoring" if s.kind == "time_to_event" else "")
-    method += f", band from {judged.protocol.loess_bootstrap} resamples" if np.isfinite(lo).any() else ""
-    return {"predicted": places.tolist(), "observed": _nulls(curve.observed), "lo": _nulls(lo), "hi": _nulls(hi), "method": method, "bins": _groups(groups)}
+    method = curve.method + (f", band from {judged.protocol.loess_bootstrap} resamples" if np.isfinite(lo).any() else "")
+    return {"predicted": places.tolist(), "observed": _nulls(curve.observed), "lo": _nulls(lo), "hi": _nulls(hi)}, method
 
 
 def _decision(judged: Judged, s: Sample, risk: np.ndarray, y: np.ndarray, weight: np.ndarray, banded: bool) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def _all(kind: str, horizons_days: tuple[float, ...]) -> tuple[tuple[Endpoint, .
         case "continuous":
             return CONTINUOUS, CONTINUOUS_EXTRA
         case "time_to_event":
-            return at_horizons(horizons_days), ()
+            return at_horizons(horizons_days)
         case "treatment_effect":
             return TREATMENT_EFFECT, ()
         case _:

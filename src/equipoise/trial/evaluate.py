@@ -36,6 +36,9 @@ IN_WORDS = {
     "rmse": "RMSE",
     "auroc": "AUROC",
     "auprc": "AUPRC",
+    "td_auc": "cumulative/dynamic AUC",
+    "antolini_c": "Antolini's C",
+    "integrated_brier": "integrated IPCW Brier score",
     "ipcw_brier": "IPCW Brier score",
     "brier": "Brier score",
 }

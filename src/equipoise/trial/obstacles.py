@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from equipoise.contract.tables import SCENARIO_ALL
+from equipoise.trial.censoring import followed_to, known_of
 from equipoise.trial.compare import number
+from equipoise.trial.endpoints import primary_horizon
 from equipoise.trial.judged import Arm, Judged
-from equipoise.trial.time_to_event import known_of
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,20 @@ def counts_of(judged: Judged, own: Arm, horizon_days: float | None) -> Counts:
     )
 
 
+def _unfollowed(judged: Judged, own: Arm) -> list[str]:
+    """Whether too few rows are followed to the horizon of a time to event for weights to stand for the rest."""
+    protocol, rows = judged.protocol, judged.rows
+    if rows.kind != "time_to_event":
+        return []
+    horizon = primary_horizon(protocol, rows.horizons_days)
+    followed = followed_to(judged.sample(own, judged.usable(own)), horizon)
+    if followed.short <= protocol.max_missing:
+        return []
+    fewest = f"{followed.smallest:.3g} would still be followed, the protocol asks for at least {protocol.minimum_censoring_survival:g}"
+    where = f"for {followed.short:.0%} of the rows, by site" if protocol.censoring == "by_site" else "of the rows"
+    return [f"at {horizon:g} days the censoring leaves too few: a share of {fewest} ({where})"]
+
+
 def obstacles_to(judged: Judged, own: Arm, required: Sequence[str], counts: Counts, role: str, refused: Mapping[str, str]) -> list[str]:
     """Why there can be no verdict, one sentence each; empty when there can be. ``refused``: comparator -> why it was not run though it could answer."""
     protocol, rows = judged.protocol, judged.rows
@@ -96,6 +111,7 @@ def obstacles_to(judged: Judged, own: Arm, required: Sequence[str], counts: Coun
         found.append("one class only occurs in the evaluated rows")
     if rows.kind == "treatment_effect" and np.unique(judged.sample(own, judged.usable(own)).treatment).size < 2:
         found.append("one arm of the treatment only occurs in the evaluated rows")
+    found += _unfollowed(judged, own)
     there = {arm[0] for arm in rows.forecasts if arm[1] == SCENARIO_ALL}
     for c in required:
         if c not in there:

@@ -38,6 +38,7 @@ class Sample:
     score: np.ndarray
     weight: np.ndarray
     cluster: np.ndarray
+    site: np.ndarray
     subject: np.ndarray
     repeat: np.ndarray
     fold: np.ndarray
@@ -47,6 +48,8 @@ class Sample:
         """The rows where ``where`` (bool (n,)) is True."""
         at = np.flatnonzero(where)
         of_rows = {name: getattr(rows, name)[at] for name in _OF_ROWS}
+        if rows.kind == "time_to_event" and protocol.competing == "censor":
+            of_rows["event"] = np.where(of_rows["event"] > 1, 0, of_rows["event"])
         return cls(
             protocol=protocol,
             kind=rows.kind,
@@ -87,6 +90,11 @@ class Sample:
         """How many clusters have a row here."""
         return int(np.unique(self.cluster).size)
 
+    @cached_property
+    def site_number(self) -> np.ndarray:
+        """Numbers of the distinct sites, i64 (n,)."""
+        return np.unique(self.site, return_inverse=True)[1]
+
     @property
     def clustered(self) -> bool:
         """Whether some cluster has several rows."""
@@ -117,7 +125,7 @@ class Sample:
         return replace(self, **arrays)
 
 
-_OF_ROWS = ("outcome", "time", "event", "entry", "treatment", "weight", "cluster", "subject", "repeat", "fold")
+_OF_ROWS = ("outcome", "time", "event", "entry", "treatment", "weight", "cluster", "site", "subject", "repeat", "fold")
 
 
 def _taken(array: np.ndarray, at: np.ndarray) -> np.ndarray:
