@@ -121,14 +121,18 @@ def _area(score: np.ndarray, priority: np.ndarray, weight: np.ndarray | None, ar
 
 
 def _groups(score: np.ndarray, priority: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Total weight (...,), mean score of each group of equal priority (..., G), highest first, and the weight reached before and with it (..., G+1)."""
+    """Total weight (...,), mean score of each group of equal priority (..., G) or (G,), highest first, and the weight reached before and with it (..., G+1)."""
     score = np.asarray(score, dtype=np.float64)
     w = weights_of(weight, score.size)
     values, group = np.unique(-np.asarray(priority, dtype=np.float64), return_inverse=True)
     order = np.argsort(group, kind="stable")
-    first = np.searchsorted(group[order], np.arange(values.size))
-    mass, sums = (np.add.reduceat(x[..., order], first, axis=-1) for x in (w, w * score))
-    mean = np.divide(sums, mass, out=np.zeros_like(mass), where=mass > 0)
+    mass = w[..., order]
+    if values.size < score.size:
+        first = np.searchsorted(group[order], np.arange(values.size))
+        mass, sums = (np.add.reduceat(x, first, axis=-1) for x in (mass, (w * score)[..., order]))
+        mean = np.divide(sums, mass, out=np.zeros_like(mass), where=mass > 0)
+    else:
+        mean = score[order]  # a row without weight spans no share, so its mean counts for nothing
     reached = np.concatenate([np.zeros((*mass.shape[:-1], 1)), np.cumsum(mass, axis=-1)], axis=-1)
     return reached[..., -1], mean, reached
 
