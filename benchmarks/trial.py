@@ -32,7 +32,7 @@ LIMITS_S = {10_000: 2.0, 100_000: 20.0}
 HORIZON = 365.0
 ENDPOINTS = {
     "binary": ("auroc", "brier", "calibration_in_the_large", "calibration_slope", "net_benefit"),
-    "time_to_event": ("ipcw_brier", "auroc", "harrell_c"),
+    "time_to_event": ("ipcw_brier", "td_auc", "harrell_c"),
 }
 ARMS = (("equipoise", "all"), ("linear", "all"))
 PROTOCOL = Path(__file__).parents[1] / "configs" / "trial" / "default.yaml"

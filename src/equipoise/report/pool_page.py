@@ -18,7 +18,18 @@ from equipoise.report.text import NOT_ESTIMATED, count, estimate, finite, listed
 from equipoise.report.vocabulary import GROUPS, VERDICTS, metric, model_label
 
 MEAN, NEW = "Mean over sites", "Expected in a new hospital"
-_FORESTS = ("auroc", "harrell_c", "uno_c", "calibration_slope", "calibration_in_the_large", "observed_expected", "net_benefit", "pearson_r", "effect_slope")
+_FORESTS = (
+    "auroc",
+    "td_auc",
+    "harrell_c",
+    "uno_c",
+    "calibration_slope",
+    "calibration_in_the_large",
+    "observed_expected",
+    "net_benefit",
+    "pearson_r",
+    "effect_slope",
+)
 
 
 def pool_page(results: Mapping[str, Any]) -> str:

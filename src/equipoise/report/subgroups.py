@@ -73,7 +73,9 @@ def _figure(finding: Finding, name: str, column: Mapping[str, Any]) -> Html | st
         panels.append(Panel(title, lines, 0.0, metric.better == "lower", *sides))
     if not panels:
         key = "average_effect"
-        lines = tuple(Line.of(g, t, estimate(*t, finding.digits(key, [t]))) for g, e in shown.items() if finite((t := triple(dig(e, "endpoints", key)))[0]) is not None)
+        lines = tuple(
+            Line.of(g, t, estimate(*t, finding.digits(key, [t]))) for g, e in shown.items() if finite((t := triple(dig(e, "endpoints", key)))[0]) is not None
+        )
         panels = [Panel(finding.metric(key).label, lines)] if lines else []
     if not panels:
         return ""
@@ -141,7 +143,10 @@ def _decisions(finding: Finding, name: str, column: Mapping[str, Any]) -> Html |
 def subgroups_csv(results: Mapping[str, Any]) -> str:
     """Every number of every group of all tasks; an empty field is not estimated, a hidden group has its reason as the note."""
     lines = [
-        {"task": task, "column": name} | line for task, own in tasks_of(results) for name, column in mapping(own, "subgroups").items() for line in _lines(column)
+        {"task": task, "column": name} | line
+        for task, own in tasks_of(results)
+        for name, column in mapping(own, "subgroups").items()
+        for line in _lines(column)
     ]
     return as_csv(COLUMNS, lines)
 

@@ -48,7 +48,7 @@ LOGIT = Scale("log odds", lambda x: np.asarray(logit(x)), lambda x: 1 / (x * (1 
 LOG = Scale("logarithm", np.log, lambda x: 1 / x, np.exp)
 FISHER_Z = Scale("Fisher's z", np.arctanh, lambda x: 1 / (1 - x**2), np.tanh)
 
-_SCALES = {"auroc": LOGIT, "harrell_c": LOGIT, "uno_c": LOGIT, "observed_expected": LOG, "pearson_r": FISHER_Z}
+_SCALES = {"auroc": LOGIT, "td_auc": LOGIT, "antolini_c": LOGIT, "harrell_c": LOGIT, "uno_c": LOGIT, "observed_expected": LOG, "pearson_r": FISHER_Z}
 
 
 def scale_of(endpoint: str) -> Scale:

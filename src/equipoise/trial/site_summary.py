@@ -23,7 +23,7 @@ from equipoise.trial.protocol import Protocol, protocol_of
 from equipoise.trial.rows import ROW_KEY, Rows, rows_of
 from equipoise.trial.sample import Sample
 from equipoise.trial.table import validated
-from equipoise.trial.time_to_event import known_of
+from equipoise.trial.censoring import known_of
 
 WHAT, SCHEMA = "site summary", 1
 FILE = "site.json"

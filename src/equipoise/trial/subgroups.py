@@ -24,7 +24,7 @@ BY_GROUP = {
     "binary": ("auroc", "calibration_slope", "calibration_in_the_large", "net_benefit"),
     "multiclass": ("accuracy", "auroc"),
     "continuous": ("pearson_r", "calibration_slope", "calibration_in_the_large"),
-    "time_to_event": ("auroc", "uno_c", "observed_expected", "calibration_slope", "net_benefit"),
+    "time_to_event": ("td_auc", "uno_c", "observed_expected", "calibration_slope", "net_benefit"),
     "treatment_effect": ("average_effect", "effect_slope"),
 }
 """Beside the primary endpoint, where they are reported."""
