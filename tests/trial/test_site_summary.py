@@ -165,5 +165,5 @@ def test_a_time_to_event_is_summarised_at_the_primary_horizon() -> None:
     assert made["primary"] == "ipcw_brier@h=365"
     assert min(made["cells"]["equipoise"]["events"]) >= 10
     assert "net_benefit@h=180" not in made["endpoints"]["equipoise"]
-    assert "auroc@h=180" in made["endpoints"]["equipoise"]
+    assert "td_auc@h=180" in made["endpoints"]["equipoise"]
     assert made["prevalence"] == pytest.approx(np.average(made["cells"]["equipoise"]["observed"], weights=made["cells"]["equipoise"]["weight"]), rel=1e-12)
