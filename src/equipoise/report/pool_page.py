@@ -171,7 +171,8 @@ def _curves(question: Mapping[str, Any], results: Mapping[str, Any], numbering: 
         light_grid(ax)
         ax.xaxis.label.set_color(INK)
         curve = to_svg(fig, "Calibration of all sites' people together", f"{anchor}-calibration")
-    caption = f"Calibration of all people together: {count(question['n']['people'])} people; groups end where every site's do, area by rows."
+    n_sites = len(added["sites"])
+    caption = f"Calibration of {count(n.sum())} rows of {n_sites} sites together; groups end where every one of these sites' do, area by rows."
     parts = [numbering.figure(caption, curve)]
     given = {m: {"decision": d | {"treat_none": [0.0] * len(d["threshold"])}} for m, d in mapping(question, "decision").items() if len(d["threshold"]) > 1}
     if model in given:
@@ -179,10 +180,12 @@ def _curves(question: Mapping[str, Any], results: Mapping[str, Any], numbering: 
             fig, _ = decision(given, model, threshold=float(results["protocol"]["threshold"]))
             drawing = to_svg(fig, "Decision curve of all sites' people together", f"{anchor}-decision")
         caption = (
-            f"Decision curve of all people together, at thresholds that every site could give; the band is the {percent_plain(level)} interval for these sites."
+            f"Decision curve of the same people, at thresholds that all {n_sites} sites give; the band is the {percent_plain(level)} interval for these sites."
         )
         parts.append(numbering.figure(caption, drawing))
     lead = "These curves add up people: a fixed, population-weighted mean, in which a large site counts more. They say nothing of how sites differ."
+    absent = [site for site in question["endpoints"][model][question["primary"]]["sites"] if site not in added["sites"]]
+    lead += f" {listed(absent)} sent too few groups of risk for a curve and {'is' if len(absent) == 1 else 'are'} left out." if absent else ""
     return section("All people together", paragraph(lead), *parts, anchor=f"{anchor}-curves")
 
 

@@ -17,6 +17,9 @@ from equipoise.trial.evaluate import in_words
 from equipoise.trial.over_sites import FEW_SITES, Table, pooled_tables
 from equipoise.trial.verdict import decide, sentence
 
+FEWEST_GROUPS = 3
+"""A site with fewer groups of risk is left out of the added-up curves, or the groups of all sites would be as coarse as its own."""
+
 Questions = Mapping[str, Mapping[str, Any]]
 
 
@@ -30,7 +33,7 @@ def pooled_question(sites: Questions, protocol: Mapping[str, Any], n_more: int =
 
     Returns:
         "n" (sums over sites), "prevalence", "primary", "required", "endpoints", "differences" (see `over_sites.pooled_tables`), "calibration",
-        "decision" (by model, people added up), "verdict", "verdict_detail", "warnings".
+        "decision" (by model, people added up over "sites"), "verdict", "verdict_detail", "warnings".
     """
     first = next(iter(sites.values()))
     level = float(protocol["level"])
@@ -39,11 +42,11 @@ def pooled_question(sites: Questions, protocol: Mapping[str, Any], n_more: int =
     made |= pooled_tables(sites, level)
     made |= {"calibration": {}, "decision": {}}
     for model in made["endpoints"]:
-        cells = {site: s["cells"].get(model) for site, s in sites.items()}
-        if all(cells.values()):
-            made["calibration"][model] = added_cells(cells)
-            made["decision"][model] = added_decision(cells, {site: s["decision"][model] for site, s in sites.items()}, level)
-    made["prevalence"] = _prevalence(made["calibration"].get(first["model"]))
+        cells = {site: s["cells"][model] for site, s in sites.items() if len(s["cells"].get(model, {}).get("rows", ())) >= FEWEST_GROUPS}
+        if cells:
+            made["calibration"][model] = added_cells(cells) | {"sites": list(cells)}
+            made["decision"][model] = added_decision(cells, {site: sites[site]["decision"][model] for site in cells}, level) | {"sites": list(cells)}
+    made["prevalence"] = _prevalence({site: s["cells"].get(first["model"]) for site, s in sites.items()})
     return made | _judgement(made, sites, protocol) | {"warnings": _warnings(len(sites), n_more)}
 
 
@@ -93,8 +96,12 @@ def added_decision(cells: Mapping[str, Mapping[str, Any]], decisions: Mapping[st
     return {key: x.tolist() for key, x in curve.items()}
 
 
-def _prevalence(cells: Mapping[str, Any] | None) -> float | None:
-    return None if cells is None else float(np.average(cells["observed"], weights=cells["weight"]))
+def _prevalence(cells: Mapping[str, Mapping[str, Any] | None]) -> float | None:
+    given = {site: c for site, c in cells.items() if c}
+    if len(given) < len(cells):
+        return None
+    added = added_cells(given)
+    return float(np.average(added["observed"], weights=added["weight"]))
 
 
 def _warnings(n_sites: int, n_more: int) -> list[str]:
