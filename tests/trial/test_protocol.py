@@ -32,6 +32,8 @@ def test_every_key_is_part_of_the_hash() -> None:
         "value_of": ["all"], "value_base": ["age"], "placebo_strata": [], "placebo_repeats": 1, "subsets": "all", "delta": [0.5],
         "censoring": "by_site", "censoring_truncation": 20, "minimum_censoring_survival": 0.2,
         "competing": "censor", "late_entry": "weight",
+        "referral_cost": 0.01, "relative_risk_reduction": 0.2,
+        "unit_costs": {"true_positive": 3, "false_positive": 1, "false_negative": 9, "true_negative": 0},
     }  # fmt: skip
     assert set(other) == set(DEFAULT)
     base = DEFAULT | {"margin": 0.05}  # equivalence cannot be claimed without one
@@ -48,6 +50,7 @@ def test_every_key_is_part_of_the_hash() -> None:
         ("estimand", "cured"), ("claim", "better"), ("multiplicity", "bonferroni"), ("secondary", "auroc"), ("population", 3), ("few_clusters", -1),
         ("value_of", "all"), ("placebo_repeats", 0), ("subsets", "some"), ("delta", ["far"]), ("delta", [True]),
         ("censoring", "cox"), ("censoring_truncation", 0.5), ("minimum_censoring_survival", 0), ("competing", True), ("late_entry", "drop"),
+        ("referral_cost", -0.1), ("relative_risk_reduction", 0), ("unit_costs", {"true_positive": 1}), ("unit_costs", 3),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_named_with_its_key(key: str, value: object) -> None:

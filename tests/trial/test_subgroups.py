@@ -11,9 +11,6 @@ import pytest
 from scipy.special import expit
 from sklearn.metrics import precision_score, recall_score
 
-from equipoise.contract.tables import SCENARIO_ALL
-from equipoise.stats.heterogeneity import heterogeneity
-from equipoise.stats.simultaneous import simultaneous_intervals
 from equipoise.trial.small_cells import hidden_groups
 from trial.simulated_predictions import binary, judged, protocol, table
 
@@ -76,7 +73,9 @@ def test_decisions_by_group_equal_scikit_learn_and_differ_from_the_largest_group
 
 def test_small_cells_show_nothing_and_cannot_be_found_from_the_total() -> None:
     number = pl.col("subject_id").str.slice(1).cast(pl.Int64)
-    made = divided().with_columns(ward=pl.when(number < 6).then(pl.lit("tiny")).when(number < 150).then(pl.lit("middle")).when(number < 350).then(pl.lit("big")))
+    made = divided().with_columns(
+        ward=pl.when(number < 6).then(pl.lit("tiny")).when(number < 150).then(pl.lit("middle")).when(number < 350).then(pl.lit("big"))
+    )
     groups = results(made, "ward")["subgroups"]["ward"]["groups"]
     assert groups["tiny"] == {"suppressed": "fewer than 10"}
     assert groups["middle"] == {"suppressed": "not shown: a smaller group could be found from the total"}
@@ -159,32 +158,3 @@ def test_groups_without_rows_or_without_a_second_one_are_said() -> None:
     assert found["interaction"]["linear"]["note"] == "fewer than two groups are shown"
     assert found["worst"] == {}
     assert results(divided())["subgroups"] == {}
-    assert SCENARIO_ALL == "all"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("rows_a_cluster", [1, 5])
-def test_the_interaction_test_rejects_as_often_as_its_level_says_and_worst_groups_are_covered(rows_a_cluster: int) -> None:
-    """Groups of one distribution, clusters that reach over groups: the p is uniform enough at 5 %, and all intervals hold together in 95 %."""
-    n_sets, n_clusters, k, resamples = 600, 120, 4, 250
-    rejected, held = [], []
-    for seed in range(n_sets):
-        rng = np.random.default_rng(1000 * rows_a_cluster + seed)
-        cluster = np.repeat(np.arange(n_clusters), rows_a_cluster)
-        x = rng.exponential(1.0, n_clusters)[cluster] + rng.exponential(1.0, cluster.size)
-        group = rng.integers(0, k, cluster.size)
-        sums, counts = (np.zeros((n_clusters, k)) for _ in range(2))
-        np.add.at(sums, (cluster, group), x)
-        np.add.at(counts, (cluster, group), 1)
-        times = rng.multinomial(n_clusters, np.full(n_clusters, 1 / n_clusters), resamples).astype(float)
-        value, draws = sums.sum(0) / counts.sum(0), (times @ sums) / (times @ counts)
-        m = (counts > 0).sum(0)
-        from equipoise.stats.simultaneous import spread
-
-        rejected.append(heterogeneity(value, spread(draws, m), m).p < 0.05)
-        lo, hi, _ = simultaneous_intervals(value, draws, 0.95, m)
-        held.append(bool(((lo <= 2) & (hi >= 2)).all()))
-    error = 3 * np.sqrt(0.05 * 0.95 / n_sets)
-    print(f"rows a cluster {rows_a_cluster}: rejected {np.mean(rejected):.4f}, held together {np.mean(held):.4f}")
-    assert abs(np.mean(rejected) - 0.05) < error
-    assert abs(np.mean(held) - 0.95) < error

@@ -79,6 +79,7 @@ _KNOWN = {
         Metric("rmse", "RMSE", OVERALL, None, "lower"),
         Metric("mae", "MAE", OVERALL, None, "lower"),
         Metric("crps", "CRPS", OVERALL, None, "lower"),
+        Metric("interval_score", "Interval score", OVERALL, None, "lower"),
         Metric("received_rmse", "RMSE in the arm received", OVERALL, None, "lower"),
         Metric("effect_loss", "Loss of the effect", OVERALL, None, "lower"),
         Metric("average_effect", "Average effect", OTHER, None),
@@ -87,10 +88,14 @@ _KNOWN = {
         Metric("specificity", "Specificity", UTILITY, 3, "higher"),
         Metric("ppv", "Positive predictive value", UTILITY, 3, "higher"),
         Metric("selection_rate", "Share alerted", UTILITY, 3),
+        Metric("alerts_per_100", "Alerts per 100 people", UTILITY, 1),
+        Metric("number_needed_to_alert", "Alerts for each true one", UTILITY, 2, "lower"),
+        Metric("number_needed_to_treat", "People treated for each event averted", UTILITY, 1, "lower"),
+        Metric("cost_per_person", "Cost per person", UTILITY, 2, "lower"),
         Metric("event1", "Lower of sensitivity and precision (Event 1)", UTILITY, 3, "higher"),
     )
 }
-_IN_OUTCOME_UNIT = ("rmse", "mae", "crps", "received_rmse", "average_effect", "top_minus_bottom")
+_IN_OUTCOME_UNIT = ("rmse", "mae", "crps", "interval_score", "received_rmse", "average_effect", "top_minus_bottom")
 
 
 def metric(key: str, entry: Mapping[str, Any] | None = None, unit: str = "", kind: str = "") -> Metric:

@@ -1,4 +1,4 @@
-"""Scores of probabilities and distributions: Brier, log score, accuracy, CRPS of a normal; a value for each row, whose mean is the score."""
+"""Scores of probabilities and distributions: Brier, log score, accuracy, CRPS of a normal, intervals; a value for each row, whose mean is the score."""
 
 from __future__ import annotations
 
@@ -85,3 +85,21 @@ def normal_log_score(mean: np.ndarray, sd: np.ndarray, outcome: np.ndarray) -> n
     """-log density of N(mean, sd^2) at the outcome for each row, nats, f64 (n,); sd > 0."""
     z = (np.asarray(outcome, dtype=np.float64) - mean) / sd
     return 0.5 * z * z + np.log(sd) + 0.5 * np.log(2 * np.pi)
+
+
+def interval_score(lo: np.ndarray, hi: np.ndarray, outcome: np.ndarray, level: float) -> np.ndarray:
+    """(hi - lo) + 2/a (lo - y)+ + 2/a (y - hi)+ with a = 1 - level for each row, in the outcome's unit, lower is better.
+
+    Args:
+        lo: f64 (n,).
+        hi: f64 (n,), >= lo.
+        outcome: f64 (n,).
+        level: of the central interval, in (0, 1).
+
+    Source: Gneiting and Raftery (2007), eq. 43.
+
+    >>> interval_score(np.array([0.0, 0.0]), np.array([1.0, 1.0]), np.array([0.5, 1.1]), 0.9).round(6).tolist()
+    [1.0, 3.0]
+    """
+    lo, hi, y = (np.asarray(x, dtype=np.float64) for x in (lo, hi, outcome))
+    return hi - lo + 2 / (1 - level) * (np.maximum(lo - y, 0.0) + np.maximum(y - hi, 0.0))

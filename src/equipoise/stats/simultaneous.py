@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
+from scipy.special import ndtr, stdtrit
 
 from equipoise.stats.bootstrap import ENOUGH, FEWEST_CLUSTERS
 
@@ -28,30 +28,34 @@ def spread(draws: np.ndarray, n_clusters: np.ndarray) -> np.ndarray:
 
 
 def simultaneous_intervals(value: np.ndarray, draws: np.ndarray, level: float, n_clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """x_g -+ c s_g, c the level's quantile over resamples of max_g |x*_g - x_g| / s_g.
+    """(x_g - c a_g, x_g + c b_g): each group's own percentile interval stretched by c until the share ``level`` of joint resamples lies in all at once.
 
-    All k intervals hold their truths together with the probability ``level``, so whichever group is picked for its value, its interval holds. For few
-    clusters c is made larger by t_{m-1} over the normal quantile, m the smallest number of clusters.
+    c is the level's quantile over resamples of max_g max((x*_g - x_g) / b_g, (x_g - x*_g) / a_g): a max-t interval whose scale differs on both sides,
+    so that a skewed estimate gets a skewed interval. All k intervals hold their truths together with the probability ``level``: whichever group is
+    picked for its value, its interval holds. The percentile intervals are expanded for few clusters (see `bootstrap.percentile_interval`).
 
     Args:
         value: f64 (k,).
-        draws: f64 (R, k), joint resamples.
+        draws: f64 (R, k), joint resamples; those with a NaN are left out.
         level: in (0, 1).
-        n_clusters: (k,).
+        n_clusters: (k,), clusters behind each value.
 
     Returns:
-        lo (k,), hi (k,) and c; NaN as in `spread`.
+        lo (k,), hi (k,) and c; NaN as in `spread`, and where a percentile interval does not hold its estimate inside.
 
-    Source: Efron and Tibshirani (1993), section 12.5, for the studentised maximum; Romano and Wolf (2005) for max-t; the factor for few clusters is ours.
+    Source: Romano and Wolf (2005) for max-t; Mandel and Betensky (2008) for joint percentiles; two scales for the two sides are ours
+        (docs/statistics.md has the simulation).
     """
-    x = np.asarray(value, dtype=np.float64)
-    s = np.sqrt(np.diag(spread(draws, n_clusters)))
-    if not np.isfinite(s).all() or not np.isfinite(x).all() or not (s > 0).all():
-        return np.full(x.size, np.nan), np.full(x.size, np.nan), float("nan")
+    x, m = np.asarray(value, dtype=np.float64), np.asarray(n_clusters, dtype=np.float64)
+    nothing = np.full(x.size, np.nan), np.full(x.size, np.nan), float("nan")
+    if not np.isfinite(x).all() or not np.isfinite(spread(draws, n_clusters)).all():
+        return nothing
     whole = draws[np.isfinite(draws).all(axis=1)]
-    m = np.asarray(n_clusters, dtype=np.float64)
-    # The resamples' own spread lacks the same factor as s has.
-    farthest = (np.abs(whole - x) * np.sqrt(m / (m - 1)) / s).max(axis=1)
-    q = (1 + level) / 2
-    c = float(np.quantile(farthest, level, method="median_unbiased")) * float(stdtrit(m.min() - 1, q) / ndtri(q))
-    return x - c * s, x + c * s, c
+    tail = (1 - level) / 2
+    below, above = x - np.quantile(whole, tail, axis=0), np.quantile(whole, 1 - tail, axis=0) - x
+    if not ((below > 0) & (above > 0)).all():
+        return nothing
+    c = float(np.quantile(np.maximum((whole - x) / above, (x - whole) / below).max(axis=1), level, method="median_unbiased"))
+    wider = ndtr(stdtrit(m - 1, tail) * np.sqrt(m / (m - 1)))
+    ends = np.array([np.quantile(whole[:, g], [a, 1 - a], method="median_unbiased") for g, a in enumerate(wider)])
+    return x - c * (x - ends[:, 0]), x + c * (ends[:, 1] - x), c

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import ndtri
 
 from equipoise.stats.estimate import Estimate
 from equipoise.stats.regression import linear_slope, mean_residual, pearson_interval, pearson_r, r2, rmse, varies
-from equipoise.stats.scores import crps_normal
+from equipoise.stats.scores import crps_normal, interval_score
 from equipoise.stats.weighting import weighted_mean
 from equipoise.trial.endpoint import Endpoint
 from equipoise.trial.sample import Sample
@@ -17,6 +18,14 @@ def _crps(s: Sample, w: np.ndarray) -> np.ndarray:
     if not np.isfinite(s.total).all():
         return np.full(w.shape[:-1], np.nan)
     return weighted_mean(crps_normal(s.p, s.sd, s.y), w)
+
+
+def _interval_score(s: Sample, w: np.ndarray) -> np.ndarray:
+    """Of the central interval of a normal distribution with the stated mean and variance, at the protocol's level."""
+    if not np.isfinite(s.total).all():
+        return np.full(w.shape[:-1], np.nan)
+    half = float(ndtri((1 + s.protocol.level) / 2)) * s.sd
+    return weighted_mean(interval_score(s.p - half, s.p + half, s.y, s.protocol.level), w)
 
 
 def _no_spread(s: Sample) -> str:
@@ -41,4 +50,7 @@ CONTINUOUS = (
     Endpoint("calibration_in_the_large", "zero", lambda s, w: mean_residual(s.p, s.y, w)),
 )
 
-CONTINUOUS_EXTRA = (Endpoint("mae", "lower", lambda s, w: weighted_mean(np.abs(s.y - s.p), w)),)
+CONTINUOUS_EXTRA = (
+    Endpoint("mae", "lower", lambda s, w: weighted_mean(np.abs(s.y - s.p), w)),
+    Endpoint("interval_score", "lower", _interval_score, note=_no_spread),
+)

@@ -13,6 +13,7 @@ from equipoise.stats.estimate import Estimate
 from equipoise.trial.analysis_rows import analysis_rows
 from equipoise.trial.certainty import certainty_of
 from equipoise.trial.compare import difference_table, endpoint_table, number, oriented
+from equipoise.trial.coverage import coverage_tables
 from equipoise.trial.curves import curves_of
 from equipoise.trial.endpoint import Endpoint
 from equipoise.trial.endpoints import endpoints_of, primary_horizon
@@ -20,12 +21,14 @@ from equipoise.trial.judged import Arm, Judged
 from equipoise.trial.obstacles import counts_of, obstacles_to
 from equipoise.trial.protocol import Protocol
 from equipoise.trial.recalibration_ladder import ladder
+from equipoise.trial.referral import referral_of
 from equipoise.trial.rows import Rows, rows_of
 from equipoise.trial.scenarios import scenario_arms, scenario_tables
 from equipoise.trial.secondary import secondary_claims, secondary_endpoints
 from equipoise.trial.subgroups import subgroup_tables
 from equipoise.trial.table import validated
 from equipoise.trial.treatment_effect import propensities, scores
+from equipoise.trial.utility import utility_tables
 from equipoise.trial.value import value_tables
 from equipoise.trial.verdict import decide, sentence
 
@@ -81,7 +84,7 @@ def evaluate(
     Returns:
         Plain values, JSON-able, without NaN: null is "not estimated", with a "note". Keys: schema, task, kind, target, unit, model, role, n,
         prevalence, protocol, endpoints, comparators, comparisons, verdict, verdict_detail, secondary, scenarios, value, curves, uncertainty,
-        subgroups, and recalibration_ladder where the protocol asks for it.
+        subgroups, referral, utility, and recalibration_ladder where the protocol asks for it.
 
     Raises:
         UserError: the table or the protocol is not what it should be.
@@ -117,7 +120,9 @@ def evaluate(
         "scenarios": scenario_tables(judged, model),
         "value": value_tables(judged, table, model, primary, role=role, opening=opening, words=in_words(primary.name)),
         "curves": {arm[0]: curve for arm in (own, *others) if (curve := curves_of(judged, arm, horizon_days=horizon, banded=arm == own))},
-        "uncertainty": certainty_of(rows, rows.forecasts[own], interval or {}),
+        "uncertainty": certainty_of(rows, rows.forecasts[own], interval or {}) | {"by_group": coverage_tables(judged, own, interval or {})},
+        "referral": referral_of(judged, own, against),
+        "utility": utility_tables(judged, own, others),
     }
     if protocol.recalibration_ladder:
         made["recalibration_ladder"] = ladder(rows, protocol, endpoints, model, SCENARIO_ALL)
@@ -237,7 +242,7 @@ def _nothing(reason: str, primary: Endpoint, against: list[str], opening: int | 
         "opening": opening,
     }
     n = {"rows": 0, "clusters": 0, "events": None, "abstained": 0, "outcome_missing": 0, "folds": 0, "repeats": 0}
-    kept = ("endpoints", "comparators", "comparisons", "secondary", "scenarios", "value", "curves", "subgroups")
+    kept = ("endpoints", "comparators", "comparisons", "secondary", "scenarios", "value", "curves", "subgroups", "referral", "utility")
     empty: dict[str, Any] = {key: {} for key in kept}
     return {"n": n, "prevalence": None, **empty, "uncertainty": {"estimated": False}, "verdict": "not evaluable", "verdict_detail": detail}
 

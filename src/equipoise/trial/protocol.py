@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 from equipoise.contract.errors import UserError
+from equipoise.stats.utility import UNIT_COSTS
 
 Abstain = Literal["exclude", "base_rate"]
 Estimand = Literal["current_care", "if_untreated"]
@@ -41,7 +42,7 @@ class Protocol:
         extra_endpoints: further ones that are not reported by default.
         secondary: endpoints, in names without horizon, for which a gain is claimed too, if the primary one is shown.
         multiplicity: how the secondary endpoints' p-values are adjusted.
-        subgroups: columns of the predictions table by which the endpoints are shown.
+        subgroups: columns of the predictions table, or of the cohort, by which the endpoints are shown; ``missing`` is the pattern of present evidences.
         cluster: what a cluster is, in words; None: not declared.
         few_clusters: with fewer clusters, intervals come from leaving each cluster out, with Student's t, and a warning stands beside them, >= 0.
         level: of all intervals, two-sided, in (0, 1); 0.95 makes the verdict's one-sided error 0.025 against each comparator.
@@ -68,7 +69,6 @@ class Protocol:
         missing_outcomes: "exclude" judges rows with an outcome; "weight" weights them by one over the probability that it is known, given the models'
             risks and the site.
         abstain: "exclude" compares on rows where both models have a prediction; "base_rate" gives an abstaining row its model's mean risk.
-        min_cell: counts below this are not shown in histograms.
         recalibration_ladder: show the model's endpoints also after local recalibration (see `trial.recalibration_ladder`).
         value_of: evidences whose worth is claimed (`trial.value`); ("all",) for every one that does not hold the base columns; () for none.
         value_base: names of columns that every nested model keeps, with * and ? as in file names; those that the cohort lacks are named on the page.
@@ -76,6 +76,10 @@ class Protocol:
         placebo_repeats: permutations of each evidence, each with a model of its own, >= 1; from 2 on a claim is about the evidence and not about one fit.
         subsets: "all" predicts with every subset of the evidences hidden, "none" with none but single ones.
         delta: log odds (standard deviations of a continuous outcome) by which the outcome of rows without the evidence may differ; () for no table.
+        min_cell: counts below this are not shown, in histograms and by subgroup.
+        referral_cost: of having one least certain row decided by treating, in true positives (the harm of a test), >= 0; None: not declared.
+        relative_risk_reduction: of treating those alerted, in (0, 1], for the number needed to treat; None: not declared.
+        unit_costs: cost of a true_positive, false_positive, false_negative and true_negative at the threshold, in any one currency; None: not declared.
     """
 
     name: str
@@ -121,6 +125,9 @@ class Protocol:
     placebo_repeats: int
     subsets: Subsets
     delta: tuple[float, ...]
+    referral_cost: float | None
+    relative_risk_reduction: float | None
+    unit_costs: Mapping[str, float] | None
 
     @cached_property
     def hash(self) -> str:
@@ -177,6 +184,8 @@ _RANGES: dict[str, tuple[str, Any]] = {
     "min_cell": ("a whole number >= 1", lambda x: x >= 1),
     "few_clusters": ("a whole number >= 0", lambda x: x >= 0),
     "placebo_repeats": ("a whole number >= 1", lambda x: x >= 1),
+    "referral_cost": ("a number >= 0 in true positives a row, or null", lambda x: x >= 0),
+    "relative_risk_reduction": ("a number in (0, 1], or null", lambda x: 0 < x <= 1),
 }
 _WHOLE = ("n_bootstrap", "loess_bootstrap", "seed", "min_events", "min_cell", "few_clusters", "placebo_repeats")
 _LISTS = ("endpoints", "extra_endpoints", "comparators", "secondary", "subgroups", "threshold_range", "value_of", "value_base", "placebo_strata", "delta")
@@ -192,7 +201,10 @@ _WORDS: dict[str, Any] = {
     "missing_outcomes": MissingOutcomes,
     "subsets": Subsets,
 }
-_MAY_BE_NULL = ("population", "prediction_time", "outcome", "comparators", "primary", "endpoints", "cluster", "margin", "event1_threshold", "horizon_days")
+_MAY_BE_NULL = (
+    "population", "prediction_time", "outcome", "comparators", "primary", "endpoints", "cluster", "margin", "event1_threshold", "horizon_days",
+    "referral_cost", "relative_risk_reduction", "unit_costs",
+)  # fmt: skip
 
 
 def _checked(name: str, value: Any) -> Any:
@@ -209,6 +221,8 @@ def _checked(name: str, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not inside(value):
             raise _wrong(name, expected, value)
         return value if whole else float(value)
+    if name == "unit_costs":
+        return _costs(value)
     if name in _LISTS:
         if not isinstance(value, list | tuple):
             raise _wrong(name, "a list", value)
@@ -222,6 +236,13 @@ def _checked(name: str, value: Any) -> Any:
     if not isinstance(value, str):
         raise _wrong(name, "text", value)
     return value
+
+
+def _costs(value: Any) -> dict[str, float]:
+    numbers = isinstance(value, Mapping) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in value.values())
+    if not numbers or set(value) != set(UNIT_COSTS):
+        raise _wrong("unit_costs", f"a number for each of {', '.join(UNIT_COSTS)}, or null", value)
+    return {name: float(value[name]) for name in UNIT_COSTS}
 
 
 def _wrong(name: str, expected: str, found: object) -> UserError:

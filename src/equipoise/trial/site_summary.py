@@ -18,12 +18,12 @@ from equipoise.contract.errors import UserError
 from equipoise.contract.tables import SCENARIO_ALL
 from equipoise.record import write_json
 from equipoise.trial.cells import Judgeable, cells, decision, edges_of, told
+from equipoise.trial.censoring import known_of
 from equipoise.trial.judged import Arm
 from equipoise.trial.protocol import Protocol, protocol_of
 from equipoise.trial.rows import ROW_KEY, Rows, rows_of
 from equipoise.trial.sample import Sample
 from equipoise.trial.table import validated
-from equipoise.trial.censoring import known_of
 
 WHAT, SCHEMA = "site summary", 1
 FILE = "site.json"

@@ -215,7 +215,7 @@ def _worst(groups: Sequence[Group], endpoint: Endpoint, own: Arm) -> dict[str, A
         lo, hi, _ = simultaneous_intervals(values, draws, groups[0].judged.protocol.level, clusters)
         n_resamples = draws.shape[0]
     low, high = np.clip([lo[at], hi[at]], endpoint.floor, endpoint.ceiling)
-    method = f"simultaneous over {len(groups)} groups (max-t, {n_resamples} resamples)" if np.isfinite(low) else ""
+    method = f"simultaneous over {len(groups)} groups (max-t, cluster bootstrap, {n_resamples} resamples)" if np.isfinite(low) else ""
     return {"group": groups[at].name, "value": number(values[at]), "lo": number(low), "hi": number(high), "better": endpoint.better, "method": method}
 
 
