@@ -12,6 +12,7 @@ from typing import Any
 from equipoise.report import (
     certainty,
     cohort,
+    coverage,
     curves,
     differences,
     endpoints,
@@ -20,9 +21,11 @@ from equipoise.report import (
     opening,
     protocol,
     recalibration,
+    referral,
     secondary,
     subgroups,
     tables,
+    utility,
     value,
 )
 from equipoise.report.curve_tables import curve_tables
@@ -33,6 +36,16 @@ from equipoise.report.pack.whole import PARTS, pack
 from equipoise.report.reading import mapping
 
 log = logging.getLogger(__name__)
+
+
+_TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "subgroups": subgroups.subgroups_csv,
+    "referral": referral.referral_csv,
+    "coverage": coverage.coverage_csv,
+    "utility": utility.utility_csv,
+    "value": tables.value_csv,
+}
+"""Written where they have a line."""
 
 
 def write_report(folder: Path, results: Mapping[str, Any], context: Mapping[str, Any]) -> Path:
@@ -51,10 +64,9 @@ def write_report(folder: Path, results: Mapping[str, Any], context: Mapping[str,
     (folder / "tables").mkdir(exist_ok=True)
     _write(folder / "tables" / "endpoints.csv", tables.endpoints_csv(results))
     _write(folder / "tables" / "comparisons.csv", tables.comparisons_csv(results))
-    if mapping(results, "value"):
-        _write(folder / "tables" / "value.csv", tables.value_csv(results))
-    if mapping(results, "subgroups"):
-        _write(folder / "tables" / "subgroups.csv", subgroups.subgroups_csv(results))
+    for name, made in _TABLES.items():
+        if (text := made(results)).count("\n") > 1:
+            _write(folder / "tables" / f"{name}.csv", text)
     for name, table in curve_tables(results).items():
         _write(folder / "tables" / f"{name}.csv", table)
     for name, text in pack(results, context).items():
@@ -115,6 +127,8 @@ def _question(finding: Finding) -> list[Html]:
         "Subgroups": subgroups.subgroups,
         "Figures": curves.curves,
         "Uncertainty of the predictions": certainty.certainty,
+        "Referral of the least certain rows": referral.referral,
+        "What alerts mean for a service": utility.utility,
         "What each evidence adds": value.value,
         "What each evidence is worth": certainty.worth,
         "Protocol": protocol.protocol,

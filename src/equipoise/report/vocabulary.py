@@ -77,6 +77,7 @@ _KNOWN = {
         Metric("scaled_brier", "Scaled Brier score", OVERALL, 3, "higher"),
         Metric("r2", "R\N{SUPERSCRIPT TWO}", OVERALL, 3, "higher"),
         Metric("rmse", "RMSE", OVERALL, None, "lower"),
+        Metric("squared_error", "Squared error", OVERALL, None, "lower"),
         Metric("mae", "MAE", OVERALL, None, "lower"),
         Metric("crps", "CRPS", OVERALL, None, "lower"),
         Metric("interval_score", "Interval score", OVERALL, None, "lower"),
