@@ -115,7 +115,7 @@ def test_numbers_needed_and_costs_have_intervals_and_paired_differences() -> Non
 def covered_fast(made: pl.DataFrame) -> dict[str, Any]:
     """Coverage of one model without the rest of a trial."""
     rows = rows_of(validated(made), "continuous", (), abstain="exclude")
-    line: dict[str, Any] = coverage_tables(Judged(rows, protocol(n_bootstrap=500), (), np.empty(0), np.empty(0)), ("equipoise", "all"), {})["groups"]["all"][
+    line: dict[str, Any] = coverage_tables(Judged(rows, protocol(n_bootstrap=250), (), np.empty(0), np.empty(0)), ("equipoise", "all"), {})["groups"]["all"][
         "all"
     ]
     return line
@@ -125,7 +125,7 @@ def covered_fast(made: pl.DataFrame) -> dict[str, Any]:
 @pytest.mark.parametrize("rows_a_cluster", [1, 5])
 def test_intervals_of_coverage_hold_the_true_coverage(rows_a_cluster: int) -> None:
     """A model that says 0.8 of the true standard deviation covers 0.883 of the outcomes with its 95 % interval; that is held in 95 % of tables."""
-    truth, n_sets = float(2 * norm.cdf(0.8 * norm.ppf(0.975)) - 1), 400
+    truth, n_sets = float(2 * norm.cdf(0.8 * norm.ppf(0.975)) - 1), 300
     held = []
     for seed in range(n_sets):
         made = continuous(400, 100 + seed, 0.8, rows_a_cluster).filter(pl.col("model") == "equipoise")
