@@ -18,6 +18,7 @@ from equipoise.cohort.frozen import Cohort
 from equipoise.cohort.seal import hash_of_rows, open_held_out, records
 from equipoise.contract.tables import MODEL, SCENARIO_ALL
 from equipoise.record import config_hash, write_json
+from equipoise.rehearsed import ledger_note
 from equipoise.report import write_report, written
 from equipoise.trial.claims import claims_of, results_of, sha256, versions
 from equipoise.trial.protocol import Protocol, protocol_of
@@ -46,7 +47,14 @@ def predictions_hash(table: pl.DataFrame) -> str:
     return hashlib.sha256(kept.write_csv().encode()).hexdigest()[:16]
 
 
-def open_seal(config: Mapping[str, Any], cohort_hash: str, table: pl.DataFrame, role: str, held_out: pl.DataFrame | None = None) -> int | None:
+def open_seal(
+    config: Mapping[str, Any],
+    cohort_hash: str,
+    table: pl.DataFrame,
+    role: str,
+    held_out: pl.DataFrame | None = None,
+    rehearsal: Mapping[str, Any] | None = None,
+) -> int | None:
     """Records that these rows are looked at and says for which time, declared earlier ones counted in; None for select rows, which are sealed from nothing.
 
     A cross-validation looks at every row, so it opens the cohort's held-out rows too, and how often its rows were judged is how many configurations
@@ -58,6 +66,7 @@ def open_seal(config: Mapping[str, Any], cohort_hash: str, table: pl.DataFrame, 
         table: the predictions, with outcomes.
         role: whose rows are judged: held_out, select or cross-validation.
         held_out: subject_id and prediction_time of the cohort's held-out rows, for a cross-validation.
+        rehearsal: what was rehearsed before; its hash and time stand in the ledger's line.
     """
     if role == "select":
         return None
@@ -72,6 +81,7 @@ def open_seal(config: Mapping[str, Any], cohort_hash: str, table: pl.DataFrame, 
                 protocol_hash=protocol_of(config["trial"]).hash,
                 config_hash=config_hash(config),
                 predictions_hash=predictions_hash(table),
+                note=ledger_note(rehearsal),
             )
             for rows in (judged, *sealed)
             if not rows.is_empty()
@@ -234,7 +244,13 @@ def _context(config: Mapping[str, Any], folder: Path, manifest: dict[str, Any], 
         "reader_notes": notes["prediction"].get("reader_notes", {}),
         "interval": notes["prediction"].get("interval"),
         "tuned": [t["chosen"] for t in notes["tuned"]],
+        "rehearsal": _of_protocol(notes.get("rehearsal"), config),
     }
+
+
+def _of_protocol(rehearsal: Mapping[str, Any] | None, config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """A rehearsal says nothing of another protocol, by which a finished run may be judged again."""
+    return rehearsal if rehearsal and rehearsal["protocol_hash"] == protocol_of(config["trial"]).hash else None
 
 
 def log_results(loggers: list[Any], results: Mapping[str, Any]) -> None:

@@ -65,9 +65,14 @@ def launch(verb: str, overrides: Sequence[str], *, multirun: bool, experiments: 
         home = _home(verb, composed.values["run_dir"])
         if multirun:
             return _sweep(verb, overrides, search, home)
+        values = composed.values
+        if verb == "rehearse":
+            from equipoise.rehearse import rehearse
+
+            rehearse(values, home, command=_command(verb, overrides))
+            return 0
         from equipoise import run
 
-        values = composed.values
         if verb == "evaluate" and not values["predictions"]:
             from equipoise.again import config_of_run
 

@@ -25,7 +25,9 @@ from equipoise.whole_file import write_whole
 log = logging.getLogger("equipoise")
 
 # What may differ between two runs of the same thing: where they lie, what they are called, who listens.
-_NOT_HASHED = ("run_dir", "name", "paths", "logger", "remark", "served_before", "model", "predictions", "kind", "columns", "statements", "site")
+_NOT_HASHED = (
+    "run_dir", "name", "paths", "logger", "remark", "served_before", "model", "predictions", "kind", "columns", "statements", "site", "rehearse", "rehearsal",
+)  # fmt: skip
 _VERSIONS = ("torch", "pytorch-lightning", "hydra-core", "pyro-ppl", "numpy", "scikit-learn", "polars")
 
 

@@ -28,6 +28,7 @@ from equipoise.fit import SplitFit, comparators_of, fit_split, joined_notes, tra
 from equipoise.judge import cohort_facts, judge, log_results, open_seal, predictions_hash
 from equipoise.learner.loggers import logging_to
 from equipoise.record import commit, config_hash, print_config, recording, save_config, speak, write_json
+from equipoise.rehearsed import rehearsal_of
 from equipoise.trial.endpoints import endpoints_of
 from equipoise.trial.protocol import protocol_of
 from equipoise.tune import strata
@@ -177,15 +178,16 @@ def _run(config: dict[str, Any], folder: Path, manifest: dict[str, Any], sweep: 
     manifest |= {"cohort_hash": cohort.hash}
     log.info("cohort %s: %d rows of %d subjects", cohort.hash, cohort.size, cohort.manifest["n_subjects"])
     role: Role = "select" if sweep or config["sealed"] else "held_out"
+    rehearsal = rehearsal_of(config, cohort.hash)
     with logging_to(config, folder) as loggers:
         fits = _fit_all(config, cohort, folder, loggers, role)
         table = with_subgroups(pl.concat([f.table for f in fits], how="diagonal_relaxed"), cohort, protocol_of(config["trial"]).subgroups)
         write_whole(folder / "predictions.parquet", table.write_parquet)
         judged = "cross-validation" if config["validation"]["folds"] and role == "held_out" else role
-        notes = joined_notes([f.notes for f in fits]) | {"role": judged, "cohort": cohort_facts(cohort)}
+        notes = joined_notes([f.notes for f in fits]) | {"role": judged, "cohort": cohort_facts(cohort), "rehearsal": rehearsal}
         write_json(folder / "notes.json", notes)
         sealed = cohort.rows[cohort.rows_in("held_out")].select("subject_id", "prediction_time") if judged == "cross-validation" else None
-        opening = open_seal(config, cohort.hash, table, judged, sealed)
+        opening = open_seal(config, cohort.hash, table, judged, sealed, rehearsal)
         manifest |= {"opening": opening, "role": judged, "predictions_hash": predictions_hash(table)}
         results = judge(config, folder, manifest, table, notes, opening)
         log_results(loggers, results)

@@ -34,7 +34,9 @@ def hash_of_rows(rows: pl.DataFrame) -> str:
     return hashlib.sha256(rows.unique().sort(rows.columns).write_csv().encode()).hexdigest()[:16]
 
 
-def open_held_out(ledger_dir: Path, *, rows_hash: str, cohort_hash: str, protocol_hash: str, config_hash: str, predictions_hash: str) -> int:
+def open_held_out(
+    ledger_dir: Path, *, rows_hash: str, cohort_hash: str, protocol_hash: str, config_hash: str, predictions_hash: str, note: Mapping[str, str] | None = None
+) -> int:
     """Records that these held-out rows are looked at, and says for which time.
 
     Args:
@@ -44,6 +46,7 @@ def open_held_out(ledger_dir: Path, *, rows_hash: str, cohort_hash: str, protoco
         protocol_hash: by which protocol they are judged.
         config_hash: of the run's config.
         predictions_hash: of the predictions table.
+        note: what else the line says, such as the rehearsal that came before; it is no part of what makes an opening new.
 
     Returns:
         k >= 1, the number of this opening. The same hashes again are a repetition and keep their number.
@@ -63,7 +66,7 @@ def open_held_out(ledger_dir: Path, *, rows_hash: str, cohort_hash: str, protoco
             if all(line.get(name) == value for name, value in entry.items()):
                 return int(line["opening"])
         k = 1 + max((int(line["opening"]) for line in past), default=0)
-        line = {"opening": k, "at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), **entry}
+        line = {"opening": k, "at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), **entry, **(note or {})}
         ledger.seek(0, os.SEEK_END)
         ledger.write((json.dumps(line) + "\n").encode())
         ledger.flush()

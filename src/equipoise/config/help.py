@@ -9,6 +9,7 @@ from equipoise.places import configs_dir, experiments_dir
 VERBS: dict[str, str] = {
     "run": "cohort to report for one config, the main job",
     "init": "look at one flat table and write a runnable experiment: equipoise init FILE --outcome COLUMN [--id COLUMN]",
+    "rehearse": "the whole protocol of a run on twins of its cohort with a planted truth, before any row is opened: equipoise rehearse [words of the run]",
     "cohort": "build and validate the cohort, print its flow",
     "train": "cohort and training; leaves the model in the run folder",
     "predict": "predict the rows of a cohort, unlabelled ones too, with a trained model: equipoise predict model=RUN cohort=...",
@@ -31,7 +32,7 @@ usage: equipoise VERB [GROUP=OPTION ...] [KEY=VALUE ...] [-m] [--experiments DIR
 """
 
 # Groups of things outside the house: they have no room of their own in the first part of the page.
-OUTSIDE = ("trainer", "optimizer", "scheduler", "logger", "paths", "debug", "validation", "tune", "learner", "trial")
+OUTSIDE = ("trainer", "optimizer", "scheduler", "logger", "paths", "debug", "validation", "tune", "learner", "trial", "rehearse")
 
 # Folders of a verb that composes no run: no groups of a run's config.
 OF_VERBS = ("plan",)

@@ -22,6 +22,7 @@ from equipoise.report import (
     protocol,
     recalibration,
     referral,
+    rehearsal,
     secondary,
     subgroups,
     tables,
@@ -102,6 +103,7 @@ def page(results: Mapping[str, Any], context: Mapping[str, Any]) -> str:
         body.append(_safely("Title", partial(opening.further, other)))
         body += _question(other)
     body += [
+        _safely("Rehearsal", lambda: rehearsal.rehearsal(context, numbering)),
         _safely("Missing data", lambda: cohort.presence(context, numbering)),
         _safely("Cohort", lambda: cohort.cohort(context, numbering)),
         _safely("Training", lambda: making.training(context, numbering)),
