@@ -47,6 +47,7 @@ def expected_value(endpoint: Endpoint, protocol: Protocol, risk: np.ndarray, tru
         score=np.empty(0),
         weight=np.concatenate([own * truth, own * (1 - truth)]),
         cluster=np.tile(np.arange(n), 2),
+        site=np.full(2 * n, ""),
         subject=np.arange(2 * n),
         repeat=zero,
         fold=zero,
