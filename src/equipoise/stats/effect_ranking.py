@@ -89,7 +89,7 @@ def area_interval(
     """`autoc` or `qini` with Student's interval on the error of the jackknife over clusters.
 
     Under no heterogeneity it rejects 0 as often as it says, where the influence function and the percentile bootstrap reject a little too often,
-    because AUTOC leans on few rows at the top (`tests/stats/test_effect_size_of_tests.py`).
+    because AUTOC leans on few rows at the top (`tests/stats/test_effect_rejections.py`).
 
     Args:
         score: f64 (n,), from `aipw.doubly_robust_scores`.
