@@ -26,8 +26,8 @@ def test_the_page_and_the_csv_show_every_group_and_hide_small_ones(tmp_path: Pat
     section = section[: section.index("</section>")]
     groups = results["subgroups"]["site"]["groups"]
     assert section.count("<svg") == 1
-    assert "fewer than 10" in section
-    assert "not shown: a smaller group could be found from the total" in section
+    assert "Not shown (fewer than 10): tiny." in section
+    assert "Not shown (a smaller group could be found from the total): site " in section
     assert "cannot all be equal" in section
     lines = list(csv.DictReader(io.StringIO((tmp_path / "tables" / "subgroups.csv").read_text())))
     hidden = [line for line in lines if line["note"] and not line["kind"]]

@@ -39,10 +39,18 @@ def test_the_missingness_pattern_is_that_of_the_rows_as_they_are_and_not_of_a_ma
     table = binary(20, **{"equipoise__masked:ehr": 0.1, "equipoise": 0.1})
     hidden = pl.col("scenario") == "masked:ehr"
     number = pl.col("subject_id").str.slice(1).cast(pl.Int64)
-    table = table.with_columns(present_ehr=(number >= 5) & ~hidden, present_genotype=number % 2 == 0, site=pl.lit("x"))
+    table = table.with_columns(present_ehr=(number >= 5) & ~hidden, present_genotype=number % 2 == 0, present_biomarker=number >= 3, site=pl.lit("x"))
     made = rows(table)
     order = sorted(range(20), key=lambda i: f"s{i}")
-    expected = [" + ".join([*(["ehr"] if i >= 5 else []), *(["genotype"] if i % 2 == 0 else [])]) or "no evidence" for i in order]
+    by_presence = {
+        (True, True, True): "all evidences",
+        (True, False, True): "without genotype",
+        (False, True, True): "without ehr",
+        (False, False, True): "only biomarker",
+        (False, True, False): "only genotype",
+        (False, False, False): "no evidence",
+    }
+    expected = [by_presence[i >= 5, i % 2 == 0, i >= 3] for i in order]
     assert made.groups["missing"].tolist() == expected
     assert set(made.groups["site"]) == {"x"}
     assert rows(table, "present_ehr").groups["present_ehr"].tolist() == ["yes" if i >= 5 else "no" for i in order]

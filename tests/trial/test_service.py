@@ -46,7 +46,7 @@ def test_coverage_width_and_interval_score_are_those_of_the_rows() -> None:
     assert line["interval_score"] == pytest.approx(interval_score(lo, hi, y, 0.9).mean(), rel=1e-12)
     assert line["median_width"] == pytest.approx(2.5)
     assert line["method"] == "Wilson"
-    assert found["groups"]["site"]["x"] == line == found["groups"]["missing"]["ehr"]
+    assert found["groups"]["site"]["x"] == line == found["groups"]["missing"]["all evidences"]
 
 
 def test_without_a_stated_interval_mean_and_variance_give_one_at_the_protocols_level() -> None:

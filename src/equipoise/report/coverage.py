@@ -10,7 +10,7 @@ from equipoise.report.markup import Html, esc
 from equipoise.report.reading import mapping
 from equipoise.report.tables import as_csv, tasks_of
 from equipoise.report.text import count, digits_for, digits_of_scale, estimate, finite, percent_plain
-from equipoise.report.vocabulary import humane
+from equipoise.report.vocabulary import column_label
 
 COLUMNS = (
     "task", "column", "group", "n", "median_width", "coverage", "coverage_lo", "coverage_hi", "interval_score", "interval_score_lo", "interval_score_hi",
@@ -29,11 +29,12 @@ def coverage(finding: Finding) -> Html | str:
     width = digits_of_scale([e.get("median_width") for e in shown])
     rows: list[list[Any]] = []
     for column, own in groups.items():
-        rows += [] if column == "all" else [[{"missing": "Evidences present"}.get(column, humane(column))]]
+        rows += [] if column == "all" else [[column_label(column)]]
         rows += [_row("All rows" if column == "all" else group, entry, width, of_outcomes) for group, entry in own.items()]
     head = ["", "Rows", "Median width", *(["Share of outcomes inside", "Interval score"] if of_outcomes else [])]
     level = percent_plain(table.get("level"))
-    caption = f"Interval ({table.get('of')}, level {level}) by group, in {finding.rows_in_words}, with {finding.level_in_words} intervals."
+    caption = f"Interval ({table.get('of')}, level {level}) by group, in {finding.rows_in_words}"
+    caption += f", with {finding.level_in_words} intervals." if of_outcomes else "."
     methods = list(dict.fromkeys(str(e["method"]) for e in shown if e.get("method")))
     note = f"Coverage: {'; '.join(methods)}. Interval score: width, plus a penalty for outcomes outside; lower is better." if of_outcomes else ""
     return finding.numbering.table(caption, head, rows, note=note)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from equipoise.report.axes import INK, MODEL_COLOUR, colour_of, house_style, legend_above, light_grid, new_axes, short
 from equipoise.report.figures import FULL, HALF, HEIGHT
 from equipoise.report.finding import Finding, triple
-from equipoise.report.markup import Html, paragraph, section
+from equipoise.report.markup import Html, join, paragraph, section, tag
 from equipoise.report.reading import columns, dig, mapping
 from equipoise.report.tables import as_csv, tasks_of
 from equipoise.report.text import digits_for, digits_of_scale, estimate
@@ -90,23 +90,23 @@ def _areas(finding: Finding, table: Mapping[str, Any]) -> Html:
         for key in ("area", "excess"):
             own = triple(mapping(curve, key))
             cells.append(estimate(*own, digits_for(digits_of_scale([own[0]]), [own], signed=key == "excess"), sign=key == "excess"))
-        gains = [(w["to"], w) for w in dig(table, "net_benefit", measure) or ()]
-        best = [_best(to, way) for to, way in gains]
-        rows.append([f"by {MEASURES.get(measure, measure)}", *cells, "; ".join(best) or "\N{EN DASH}"])
+        gains = [tag("span", _gain(way), class_="line") for way in dig(table, "net_benefit", measure) or ()]
+        rows.append([f"by {MEASURES.get(measure, measure)}", *cells, join(*gains) or "\N{EN DASH}"])
     head = ["Referred", "Area", "Excess over random order", "Net benefit gained with 20% referred"]
     note = "Area: mean loss over the shares referred; an excess below 0 favours the measure. "
     note += f"Intervals: {dig(table, 'curves', next(iter(mapping(table, 'curves'))), 'area', 'method')}."
     return finding.numbering.table(f"Referral in {finding.n_in_words}: {lower(_loss(table))} of the kept rows.", head, rows, note=note)
 
 
-def _best(to: str, way: Mapping[str, Any]) -> str:
+def _gain(way: Mapping[str, Any]) -> str:
     """The gain with a fifth of the rows referred: a fixed share, because the best of a curve would be picked by chance."""
     referred = [round(float(s), 6) for s in way.get("referred") or ()]
     if 0.2 not in referred:
-        return f"{to}: not estimated"
-    at = referred.index(0.2)
-    own = tuple(way[k][at] for k in ("gain", "gain_lo", "gain_hi"))
-    return f"{to}: {estimate(*own, digits_for(3, [own], signed=True), sign=True)}"
+        return f"to {way['to']}: not estimated"
+    own = tuple(way[k][referred.index(0.2)] for k in ("gain", "gain_lo", "gain_hi"))
+    if not any(own):
+        return f"to {way['to']}: no difference"
+    return f"to {way['to']}: {estimate(*own, digits_for(3, [own], signed=True), sign=True)}"
 
 
 def referral_csv(results: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from equipoise.report.axes import house_style
+from equipoise.report.axes import house_style, short
 from equipoise.report.differences import by_method, metric_label
 from equipoise.report.finding import Finding, triple
 from equipoise.report.forest import Line, Panel, forest
@@ -13,7 +13,7 @@ from equipoise.report.markup import Html, esc, join, paragraph, section, tag
 from equipoise.report.reading import dig, mapping
 from equipoise.report.tables import as_csv, tasks_of
 from equipoise.report.text import bounds, count, estimate, finite, number, p_shown, stacked
-from equipoise.report.vocabulary import humane, lower
+from equipoise.report.vocabulary import column_label, humane, lower
 
 LEAD = (
     "A group is shown as declared before the rows were opened. Groups are smaller than the whole, so their intervals are wider, and a difference between "
@@ -31,7 +31,7 @@ def subgroups(finding: Finding) -> Html:
     parts: list[Html | str] = [paragraph(LEAD), _interactions(finding, columns)]
     for name in columns:
         own = mapping(columns, name)
-        parts += [tag("h3", humane(name)), _figure(finding, name, own), _endpoints(finding, name, own), _decisions(finding, name, own)]
+        parts += [tag("h3", column_label(name)), _figure(finding, name, own), _endpoints(finding, name, own), _decisions(finding, name, own)]
     return section("Subgroups", *parts, anchor=f"{finding.anchor}subgroups")
 
 
@@ -46,7 +46,7 @@ def _interactions(finding: Finding, columns: Mapping[str, Any]) -> Html | str:
             what = "average effect" if against == "average_effect" else f"difference from {against}"
             q = f"{number(line.get('q'), 2)} on {line['df']}" if finite(line.get("q")) is not None else esc("\N{EN DASH}")
             said = line.get("note") or join(p_shown(line.get("p_adjusted")), f" ({p_shown(line.get('p'))} unadjusted)")
-            rows.append([humane(name), what, q, said])
+            rows.append([column_label(name), what, q, said])
     if not rows:
         return ""
     primary = lower(finding.metric(finding.primary).label) if finding.primary else "the primary endpoint"
@@ -63,7 +63,7 @@ def _figure(finding: Finding, name: str, column: Mapping[str, Any]) -> Html | st
     panels = []
     for comparator in dict.fromkeys(c for e in shown.values() for c in mapping(e, "differences")):
         whole = mapping(finding.results, "comparisons", comparator, key)
-        entries = {f"{g} (n = {count(dig(e, 'n', 'rows'))})": mapping(e, "differences", comparator, key) for g, e in shown.items()}
+        entries = {f"{short(g, 20)} (n = {count(dig(e, 'n', 'rows'))})": mapping(e, "differences", comparator, key) for g, e in shown.items()}
         entries |= {"All rows": whole} if finite(whole.get("difference")) is not None else {}
         triples = {g: triple(e, "difference") for g, e in entries.items()}
         digits = finding.digits(key, list(triples.values()), signed=True)
@@ -81,7 +81,7 @@ def _figure(finding: Finding, name: str, column: Mapping[str, Any]) -> Html | st
         return ""
     with house_style():
         drawn, _ = forest(panels)
-    caption = f"By {humane(name).lower()}: paired difference of the primary endpoint in {finding.n_in_words}, with {finding.level_in_words} intervals."
+    caption = f"By {lower(column_label(name))}: paired difference of the primary endpoint in {finding.n_in_words}, with {finding.level_in_words} intervals."
     return finding.figure(caption, drawn, f"subgroup-{list(mapping(finding.results, 'subgroups')).index(name)}", f"Forest plot by {name}", wide=True)
 
 
@@ -92,10 +92,7 @@ def _endpoints(finding: Finding, name: str, column: Mapping[str, Any]) -> Html |
     rows: list[list[Any]] = []
     methods: dict[str, list[str]] = {}
     digits = {k: finding.digits(k, [triple(dig(e, "endpoints", k)) for e in shown.values()]) for k in keys}
-    for group, entry in mapping(column, "groups").items():
-        if "suppressed" in entry:
-            rows.append([group, entry["suppressed"], *[esc("\N{EN DASH}")] * (len(keys) + len(counted))])
-            continue
+    for group, entry in shown.items():
         cells = []
         for k in keys:
             line = mapping(entry, "endpoints", k)
@@ -107,8 +104,18 @@ def _endpoints(finding: Finding, name: str, column: Mapping[str, Any]) -> Html |
     if any(worst):
         rows.append(["Worst group, interval over all groups at once", "", *[""] * len(counted), *worst])
     head = ["", "Rows", *[humane(k) for k in counted], *[metric_label(finding, finding.metric(k)) for k in keys]]
-    caption = f"Endpoints of {finding.model_name} by {humane(name).lower()}, in {finding.rows_in_words}, with {finding.level_in_words} intervals."
-    return finding.numbering.table(caption, head, rows, note=" ".join(by_method(methods)) if methods else "", kind="endpoints wide")
+    caption = f"Endpoints of {finding.model_name} by {lower(column_label(name))}, in {finding.rows_in_words}, with {finding.level_in_words} intervals."
+    note = " ".join([*(by_method(methods) if methods else []), *_hidden(column)])
+    return finding.numbering.table(caption, head, rows, note=note, kind="endpoints wide")
+
+
+def _hidden(column: Mapping[str, Any]) -> list[str]:
+    """Sentences on the groups that are not shown, by reason."""
+    reasons: dict[str, list[str]] = {}
+    for group, entry in mapping(column, "groups").items():
+        if "suppressed" in entry:
+            reasons.setdefault(str(entry["suppressed"]), []).append(group)
+    return [f"Not shown ({reason.removeprefix('not shown: ')}): {'; '.join(groups)}." for reason, groups in reasons.items()]
 
 
 def _worst_cell(worst: Mapping[str, Any], digits: int) -> Html | str:
@@ -134,7 +141,9 @@ def _decisions(finding: Finding, name: str, column: Mapping[str, Any]) -> Html |
             cells.append(cell)
         rows.append([group, *cells])
     threshold = dig(finding.results, "protocol", "threshold")
-    caption = f"Decisions of {finding.model_name} at a risk of {number(threshold, 2)} by {humane(name).lower()}; \N{GREEK CAPITAL LETTER DELTA}: minus the "
+    caption = (
+        f"Decisions of {finding.model_name} at a risk of {number(threshold, 2)} by {lower(column_label(name))}; \N{GREEK CAPITAL LETTER DELTA}: minus the "
+    )
     caption += f"largest group ({column.get('largest')})."
     head = ["", *[finding.metric(k).label for k in DECISIONS]]
     return finding.numbering.table(caption, head, rows, note=str(column.get("note") or ""), kind="endpoints wide")

@@ -174,6 +174,15 @@ def model_label(name: object) -> str:
     return "Equipoise" if name == "equipoise" else str(name)
 
 
+def column_label(name: object) -> str:
+    """A subgroup's column as a heading.
+
+    >>> column_label("missing"), column_label("age_at_entry")
+    ('Evidences present', 'Age at entry')
+    """
+    return "Evidences present" if name == "missing" else humane(str(name))
+
+
 def scenario_label(name: object) -> str:
     """A scenario in words.
 

@@ -51,7 +51,16 @@ def groups_of(table: pl.DataFrame, keys: pl.DataFrame, names: Sequence[str]) -> 
 def _pattern(first: pl.DataFrame, present: Sequence[str]) -> np.ndarray:
     names = [c.removeprefix(PRESENT_PREFIX) for c in present]
     shown = first.select(pl.col(c).cast(pl.Boolean).fill_null(False) for c in present).to_numpy()
-    return np.array([" + ".join(n for n, there in zip(names, row, strict=True) if there) or "no evidence" for row in shown], dtype=str)
+    return np.array([_in_words(names, row) for row in shown], dtype=str)
+
+
+def _in_words(names: Sequence[str], present: np.ndarray) -> str:
+    """By whichever is shorter: what is there, or what is not."""
+    there = [n for n, is_there in zip(names, present, strict=True) if is_there]
+    lacking = [n for n in names if n not in there]
+    if not lacking or not there:
+        return "no evidence" if lacking else "all evidences"
+    return f"without {', '.join(lacking)}" if len(lacking) <= len(there) else f"only {', '.join(there)}"
 
 
 def _named(column: pl.Series, name: str) -> np.ndarray:

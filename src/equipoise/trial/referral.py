@@ -160,7 +160,8 @@ def _benefit_curve(judged: Judged, curve: np.ndarray, draws: np.ndarray, shares:
     """Net benefit at each share referred, and its difference from referring nobody, with pointwise bands."""
     (lo, hi), (low, high) = _band(draws, judged.protocol.level), _band(draws - draws[:, :1], judged.protocol.level)
     bands = {"net_benefit": curve, "lo": lo, "hi": hi, "gain": curve - curve[0], "gain_lo": low, "gain_hi": high}
-    return {"referred": shares.tolist(), **{k: _nulls(v) for k, v in bands.items()}}
+    # Where the referred rows' decisions are the same, a difference is rounding alone.
+    return {"referred": shares.tolist(), **{k: _nulls(np.where(np.abs(v) < 1e-12, 0.0, v)) for k, v in bands.items()}}
 
 
 def _estimate(judged: Judged, value: np.ndarray, draws: np.ndarray, sample: Sample) -> dict[str, Any]:

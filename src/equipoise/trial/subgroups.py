@@ -225,5 +225,7 @@ def _decision(endpoint: Endpoint, group: Group, largest: Group, own: Arm) -> dic
     if group is largest:
         return line
     values, draws, clusters = _joint([group, largest], endpoint, own, None)
+    if not all(np.isfinite(g.judged.estimate(endpoint, own).lo) for g in (group, largest)):
+        draws = np.full_like(draws, np.nan)  # a share that is at its limit in every resample: the difference's interval would be too narrow too
     apart = percentile_interval(float(values[0] - values[1]), draws[:, 0] - draws[:, 1], group.judged.protocol.level, int(clusters.min()))
     return line | {"difference": number(apart.value), "difference_lo": number(apart.lo), "difference_hi": number(apart.hi)}
