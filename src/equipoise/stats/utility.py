@@ -76,4 +76,4 @@ def cost_per_person(alert: np.ndarray, outcome: np.ndarray, unit_costs: Mapping[
     """
     a, y = np.asarray(alert, dtype=np.float64), np.asarray(outcome, dtype=np.float64)
     cells = (a * y, a * (1 - y), (1 - a) * y, (1 - a) * (1 - y))
-    return weighted_mean(sum(unit_costs[name] * cell for name, cell in zip(UNIT_COSTS, cells, strict=True)), weight)
+    return weighted_mean(np.sum([unit_costs[name] * cell for name, cell in zip(UNIT_COSTS, cells, strict=True)], axis=0), weight)

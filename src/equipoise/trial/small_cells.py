@@ -27,7 +27,7 @@ def hidden_groups(counts: np.ndarray, least: int) -> np.ndarray:
     >>> hidden_groups(np.array([[500, 40], [30, 4], [90, 12]]), 10).tolist()
     [0, 1, 2]
     """
-    made = (counts < least).any(axis=1).astype(np.int64)
+    made: np.ndarray = np.asarray((counts < least).any(axis=1), dtype=np.int64)
     while made.any() and not made.all() and ((made > 0).sum() == 1 or (counts[made > 0].sum(axis=0) < least).any()):
         shown = np.flatnonzero(made == 0)
         made[shown[np.argmin(counts[shown].min(axis=1))]] = 2

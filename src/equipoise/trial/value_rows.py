@@ -86,7 +86,8 @@ def restricted(rows: Rows, where: np.ndarray, arms: Mapping[Arm, Forecasts], wei
         weight: f64 (n,), multiplied into the analysis weights; None: ones.
     """
     at = np.flatnonzero(where)
-    taken = {f.name: getattr(rows, f.name)[at] for f in fields(Rows) if f.name not in ("kind", "labels", "forecasts", "cluster")}
+    taken = {f.name: getattr(rows, f.name)[at] for f in fields(Rows) if f.name not in ("kind", "labels", "forecasts", "cluster", "groups")}
+    taken["groups"] = {name: label[at] for name, label in rows.groups.items()}
     if weight is not None:
         taken["weight"] = taken["weight"] * weight[at]
     cluster = np.unique(rows.cluster[at], return_inverse=True)[1].reshape(-1)
