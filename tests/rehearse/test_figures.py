@@ -29,8 +29,11 @@ def test_rates_are_counted_by_planted_gain() -> None:
     null, gain = figures_of(twins)["by_gain"]
     assert (null["claims"]["events"], null["false"]["events"], null["truly_better"]["events"], null["not_evaluable"]) == (2, 1, 4, 1)
     assert null["claims"]["n"] == 10  # a twin without a verdict is one without a claim
-    assert gain["claims"]["value"] == 0.9 and gain["mean_true_gain"] == pytest.approx(0.04) and gain["mean_smallest"] == pytest.approx(0.03)
-    assert null["coverage"]["linear"]["n"] == 9 and null["coverage"]["linear"]["value"] == 1.0
+    assert gain["claims"]["value"] == 0.9
+    assert gain["mean_true_gain"] == pytest.approx(0.04)
+    assert gain["mean_smallest"] == pytest.approx(0.03)
+    assert null["coverage"]["linear"]["n"] == 9
+    assert null["coverage"]["linear"]["value"] == 1.0
 
 
 def test_coverage_is_of_the_true_difference() -> None:

@@ -52,11 +52,13 @@ def test_nothing_was_opened_and_everything_is_said() -> None:
     assert not Path("ledger").exists()
     made = read("r/rehearsal.json")
     assert made["hash"] == hash_of(made)
-    assert [line["gain"] for line in made["figures"]["by_gain"]] == [0.0, 0.1] and made["figures"]["twins"] == 3
+    assert [line["gain"] for line in made["figures"]["by_gain"]] == [0.0, 0.1]
+    assert made["figures"]["twins"] == 3
     page = Path("r/rehearsal.html").read_text()
     for said in (made["hash"], made["protocol_hash"], made["cohort_hash"], "Falsely", "<svg", "No held-out outcome was read"):
         assert said in page
-    assert "<script" not in page and "Not estimated: this section could not be made" not in page
+    assert "<script" not in page
+    assert "Not estimated: this section could not be made" not in page
 
 
 def test_a_broken_off_rehearsal_goes_on_to_the_same_records() -> None:
@@ -66,7 +68,8 @@ def test_a_broken_off_rehearsal_goes_on_to_the_same_records() -> None:
     Path("r/rehearsal.json").unlink()
     assert main(["rehearse", *REHEARSAL, "run_dir=r"]) == 0
     after = read("r/rehearsal.json")
-    assert after["records_hash"] == before["records_hash"] and after["figures"] == before["figures"]
+    assert after["records_hash"] == before["records_hash"]
+    assert after["figures"] == before["figures"]
     assert Path("r/twins/00000.json").stat().st_mtime_ns == kept
 
 
@@ -80,10 +83,13 @@ def test_a_run_names_its_rehearsal_in_ledger_and_report() -> None:
     assert main(["run", *RUN, "rehearsal=r", "run_dir=run"]) == 0
     lines = [json.loads(line) for path in Path("ledger").glob("*.jsonl") for line in path.read_text().splitlines()]
     assert [(line["rehearsal"], line["rehearsed_at"]) for line in lines] == [(made["hash"], made["finished"])]
-    assert lines[0]["rehearsed_at"].replace("+00:00", "Z") <= lines[0]["at"] and lines[0]["opening"] == 1
+    assert lines[0]["rehearsed_at"].replace("+00:00", "Z") <= lines[0]["at"]
+    assert lines[0]["opening"] == 1
     assert lines[0]["config"] == made["config_hash"]  # neither the rehearsal's settings nor its folder are part of the run's config
     page = Path("run/report.html").read_text()
-    assert made["hash"] in page and 'id="rehearsal"' in page and "The rehearsed config differs" not in page
+    assert made["hash"] in page
+    assert 'id="rehearsal"' in page
+    assert "The rehearsed config differs" not in page
     assert "Rehearsal: power and smallest demonstrable gain" in Path("run/tripod_ai.md").read_text()
     assert main(["verify", "run"]) == 0
 
@@ -110,7 +116,8 @@ def test_a_changed_or_missing_rehearsal_is_refused(tmp_path: Path, capsys: pytes
         ("rehearse.model=tiny", "small, config, fast"),
         ("rehearse.kind=real", "plasmode, synthetic"),
         ("rehearse.gains=[-0.1]", "numbers >= 0"),
-        ("rehearse.sweep={d_model:[4,8]}", "sweep of its own"),
+        ("+rehearse.sweep={d_model:[4,8]}", "sweep of its own"),
+        ("rehearse.twins=0", "rehearse.twins"),
         ("validation=folds", "cross-validation"),
     ],
 )
@@ -119,9 +126,16 @@ def test_mistakes_are_named(word: str, said: str, capsys: pytest.CaptureFixture[
     assert said in capsys.readouterr().err
 
 
+def test_a_rehearsal_that_can_only_fail_ends_early(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rehearse", *REHEARSAL, "calibration=logistic", "calibration.min_events=1000", "rehearse.twins=6", "run_dir=hopeless"]) == 2
+    assert "No twin of this cohort could be fitted" in capsys.readouterr().err
+    assert len(list(Path("hopeless/twins").glob("*.json"))) == 5
+
+
 def test_small_networks_on_generated_people() -> None:
-    words = (*RUN, "rehearse.kind=synthetic", "rehearse.twins=1", "rehearse.gains=[0.0]", "rehearse.seeds=1", "rehearse.sweep={optimizer.lr:[0.001,0.01]}")
+    words = (*RUN, "rehearse.kind=synthetic", "rehearse.twins=1", "rehearse.gains=[0.0]", "rehearse.seeds=1", "+rehearse.sweep={optimizer.lr:[0.001,0.01]}")
     assert main(["rehearse", *words, "run_dir=s"]) == 0
     made, twin = read("s/rehearsal.json"), read("s/twins/00000.json")
-    assert made["tried"] == 2 and twin["records"][0]["verdict"] != ""
+    assert made["tried"] == 2
+    assert twin["records"][0]["verdict"] != ""
     assert set(twin["records"][0]["models"]) == {"linear"}

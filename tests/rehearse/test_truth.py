@@ -100,8 +100,10 @@ def test_normal_scores_are_normal_and_leave_flags_out() -> None:
     x = np.column_stack([np.exp(rng.standard_normal(500)), rng.integers(0, 2, 500)])
     x[:100, 0] = np.nan
     z = normal_scores(x)
-    assert np.isnan(z[:100, 0]).all() and np.isnan(z[:, 1]).all()
-    assert abs(np.nanmean(z[:, 0])) < 1e-9 and abs(np.nanstd(z[:, 0]) - 1) < 0.02
+    assert np.isnan(z[:100, 0]).all()
+    assert np.isnan(z[:, 1]).all()
+    assert abs(np.nanmean(z[:, 0])) < 1e-9
+    assert abs(np.nanstd(z[:, 0]) - 1) < 0.02
 
 
 def test_a_larger_component_is_worth_more() -> None:
@@ -110,7 +112,8 @@ def test_a_larger_component_is_worth_more() -> None:
     every = np.arange(2000)
     declared = Declared(null, component, ("x",), 0.2, 0.7, every, every)
     sizes = [declared.planted(g, ENDPOINTS["log_score"], PROTOCOL)[1] for g in (0.0, 0.01, 0.03)]
-    assert sizes == sorted(sizes) and sizes[0] == 0
+    assert sizes == sorted(sizes)
+    assert sizes[0] == 0
     auc = replace(PROTOCOL, primary="auroc")
     risk, _ = declared.planted(0.05, ENDPOINTS["auroc"], auc)
     found = [expected_value(ENDPOINTS["auroc"], auc, r, risk) for r in (risk, expit(null))]

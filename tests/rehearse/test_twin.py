@@ -48,11 +48,14 @@ def test_features_are_the_rows_own_and_the_outcomes_are_the_drawn_ones(tmp_path:
     for evidence in cohort.evidences:
         assert np.array_equal(twin.present_in(evidence), np.asarray(cohort.present_in(evidence))[draw.at])
     columns, whole = twin.store("clinical"), cohort.store("clinical")
-    assert isinstance(columns, ColumnStore) and isinstance(whole, ColumnStore)
+    assert isinstance(columns, ColumnStore)
+    assert isinstance(whole, ColumnStore)
     assert np.array_equal(columns.number, whole.number[draw.at], equal_nan=True)
     events, record = twin.store("ehr"), cohort.store("ehr")
-    assert isinstance(events, EventStore) and isinstance(record, EventStore)
-    assert np.array_equal(events.start, record.start[draw.at]) and np.array_equal(events.code, record.code)
+    assert isinstance(events, EventStore)
+    assert isinstance(record, EventStore)
+    assert np.array_equal(events.start, record.start[draw.at])
+    assert np.array_equal(events.code, record.code)
     assert np.array_equal(twin.scores["published"], cohort.scores["published"][draw.at], equal_nan=True)
     assert np.array_equal(twin.target("outcome").table["outcome"].to_numpy(), y)
     assert [twin.rows_in(r).size for r in ROLES] == [draw.split.rows(r).size for r in ROLES]

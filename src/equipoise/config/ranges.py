@@ -75,6 +75,10 @@ RANGES: dict[str, Range] = {
     "validation.min_events_train": Range(0, whole=True),
     "validation.min_events_held_out": Range(0, whole=True),
     "tune.folds": Range(0, whole=True),
+    "rehearse.twins": _COUNT,
+    "rehearse.seeds": _COUNT,
+    "rehearse.seed": Range(0, whole=True),
+    "rehearse.processes": _COUNT,
 }
 """Dotted key -> range. What belongs to one part alone stands in that part; the trial's keys in `trial.protocol`."""
 

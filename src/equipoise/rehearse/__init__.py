@@ -36,6 +36,8 @@ from equipoise.whole_file import write_whole
 
 KINDS, MODELS = ("plasmode", "synthetic"), ("small", "config", "fast")
 SCHEMA = 1
+_EARLY = 5
+"""After so many twins a rehearsal that can only fail ends."""
 
 
 def rehearse(config: dict[str, Any], folder: Path, *, command: str) -> dict[str, Any]:
@@ -111,9 +113,19 @@ def _run_twins(config: dict[str, Any], cohort: Cohort, folder: Path, stamp: str)
     began, processes = time.perf_counter(), min(int(config["rehearse"]["processes"]), max(len(missing), 1))
     print(f"rehearsing {len(missing)} of {total} twins, {len(config['rehearse']['gains'])} planted gains each", flush=True)
     for done, _ in enumerate(_made(config, cohort, folder, stamp, missing, processes), start=1):
+        if done == min(_EARLY, len(missing)):
+            _refuse_hopeless(folder, total, stamp)
         if done in (1, len(missing)) or done % max(1, len(missing) // 20) == 0:
             spent = time.perf_counter() - began
             print(f"  {done} of {len(missing)} twins in {spent:,.0f} s, about {spent / done * (len(missing) - done):,.0f} s left", flush=True)
+
+
+def _refuse_hopeless(folder: Path, total: int, stamp: str) -> None:
+    """Raises UserError when no twin so far could be fitted at all: the rest would end likewise."""
+    twins = [found for i in range(total) if (found := _read(_place(folder, i), stamp)) is not None]
+    whys = [record.get("why") for twin in twins for record in twin["records"]]
+    if all(whys):
+        raise UserError("No twin of this cohort could be fitted", found=str(whys[0]), mend="correct that for the run itself first; it would end likewise")
 
 
 def _made(config: dict[str, Any], cohort: Cohort, folder: Path, stamp: str, numbers: list[int], processes: int) -> Iterator[int]:

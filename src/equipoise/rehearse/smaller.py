@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-_LEARNER: dict[str, Any] = {"max_epochs": 6, "patience": 3, "select_draws": 4, "predict_draws": 16}
+_LEARNER: dict[str, Any] = {"max_epochs": 6, "patience": 3, "select_draws": 4, "predict_draws": 32}
 _MOST = {"folds": 2, "max_codes": 50, "max_rounds": 120, "members": 1, "n_components": 5}
 """Of a comparator's keys, the most that small twins get."""
 _PENALTIES = 4

@@ -18,11 +18,13 @@ from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
 from equipoise.contract.question import Question, TargetKind
 from equipoise.contract.tables import ROLES
+from equipoise.rehearse.fits import settings_of
 from equipoise.rehearse.one import World, lean
 from equipoise.rehearse.smaller import for_twins
 from equipoise.rehearse.truth import declare
 from equipoise.trial.endpoints import endpoints_of
 from equipoise.trial.protocol import protocol_of
+from equipoise.tune import with_values
 
 _SYNTHETIC = "equipoise.cohort.synthetic.Synthetic"
 
@@ -38,6 +40,8 @@ def world_of(config: Mapping[str, Any], cohort: Cohort) -> World:
         UserError: this question, comparator or gain cannot be rehearsed.
     """
     small, settings = for_twins(config), config["rehearse"]
+    for values in settings_of(small):
+        with_values(small, values)  # a misspelt key is a mistake of the user's, not of a twin
     question, protocol = question_of(config, cohort), lean(protocol_of(config["trial"]))
     primary = endpoints_of(question.kind, protocol)[1]
     if not primary.sign:
