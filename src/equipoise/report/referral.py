@@ -103,10 +103,10 @@ def _gain(way: Mapping[str, Any]) -> str:
     referred = [round(float(s), 6) for s in way.get("referred") or ()]
     if 0.2 not in referred:
         return f"to {way['to']}: not estimated"
-    own = tuple(way[k][referred.index(0.2)] for k in ("gain", "gain_lo", "gain_hi"))
-    if not any(own):
+    value, lo, hi = (way[k][referred.index(0.2)] for k in ("gain", "gain_lo", "gain_hi"))
+    if not any((value, lo, hi)):
         return f"to {way['to']}: no difference"
-    return f"to {way['to']}: {estimate(*own, digits_for(3, [own], signed=True), sign=True)}"
+    return f"to {way['to']}: {estimate(value, lo, hi, digits_for(3, [(value, lo, hi)], signed=True), sign=True)}"
 
 
 def referral_csv(results: Mapping[str, Any]) -> str:

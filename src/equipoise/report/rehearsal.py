@@ -20,11 +20,11 @@ _OF_MODEL = {
 }
 
 
-def rehearsal(context: Mapping[str, Any], numbering: Numbering) -> Html | str:
+def rehearsal(context: Mapping[str, Any], numbering: Numbering) -> Html:
     """The section of a run's report; nothing where nothing was rehearsed."""
     found = mapping(context, "rehearsal")
     if not found:
-        return ""
+        return Html("")
     first = f"Before the held-out rows were opened, this protocol was rehearsed (finished {found.get('finished')}, hash {found.get('hash')}). "
     first += "The hash stands in the ledger's line of the opening."
     if found.get("config_hash") != context.get("config_hash"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ def referral_of(judged: Judged, own: Arm, against: Sequence[str]) -> dict[str, A
     at, ways = np.flatnonzero(where), _ways(judged, own, against) if sample.kind == "binary" else []
     asked: dict[tuple[str, str], Of] = {}
     for measure, uncertainty in measures.items():
-        asked[measure, ""] = lambda w, u=uncertainty[at]: risk_coverage(loss, u, shares, w[:, at] * sample.weight)
+        asked[measure, ""] = partial(_loss_at, loss, uncertainty[at], shares, at, sample.weight)
         asked |= {(measure, way.to): way.benefit(judged, own, uncertainty, shares) for way in ways}
     drawn = _one_pass(judged, asked)
     made: dict[str, Any] = {"loss": name, "curves": {m: _loss_curve(judged, *drawn[m, ""], shares, sample) for m in measures}}
@@ -91,6 +92,11 @@ def referral_of(judged: Judged, own: Arm, against: Sequence[str]) -> dict[str, A
         told = {way.to: {"to": way.to, "cost": way.cost, "note": way.note} for way in ways}
         made["net_benefit"] = {m: [told[way.to] | _benefit_curve(judged, *drawn[m, way.to], shares) for way in ways] for m in measures}
     return made
+
+
+def _loss_at(loss: np.ndarray, uncertainty: np.ndarray, shares: np.ndarray, at: np.ndarray, own: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The risk-coverage curve under weights f64 (..., n) of all rows."""
+    return risk_coverage(loss, uncertainty, shares, weight[:, at] * own)
 
 
 def _loss(s: Sample) -> tuple[str, np.ndarray] | None:

@@ -117,7 +117,9 @@ def _column(groups: list[Group], own: Arm, others: Sequence[Arm], primary: Endpo
         return {"groups": {}, "worst": {}, "interaction": {}, "largest": None, "note": "no row can be judged"}
     cell = groups[0].judged.protocol.min_cell
     largest = max(shown, key=lambda g: g.counts[0]) if shown else None
-    lines = {g.name: {"suppressed": BESIDE if g.hidden == 2 else f"fewer than {cell}"} if g.hidden else _group(g, own, others, primary) for g in groups}
+    lines: dict[str, dict[str, Any]] = {
+        g.name: {"suppressed": BESIDE if g.hidden == 2 else f"fewer than {cell}"} if g.hidden else _group(g, own, others, primary) for g in groups
+    }
     if largest is not None and largest.judged.rows.kind == "binary":
         for g in shown:
             lines[g.name]["fairness"] = {e.name: _decision(e, g, largest, own) for e in FAIRNESS}
