@@ -92,5 +92,4 @@ def net_benefit_with_referral(
     """
     w = weights_of(weight, own.shape[0])
     total = w.sum(-1)[..., None]
-    handed = (w @ instead)[..., None] - kept_sums(instead, uncertainty, referred, w)
-    return ratio(kept_sums(own, uncertainty, referred, w) + handed, total) - cost * referred
+    return ratio((w @ instead)[..., None] + kept_sums(own - instead, uncertainty, referred, w), total) - cost * referred

@@ -23,8 +23,8 @@ SHARES = np.linspace(0.0, 0.9, 19)
 TREAT_ALL = "treat all"
 OF_CHOICE = "the comparator with the highest net benefit on these rows: the interval does not know that it was chosen"
 
-FEWEST, CELLS = 200, 20_000_000
-"""Resamples: as many as keep rows times resamples below this, but at least so many."""
+FEWEST, CELLS = 100, 2_000_000
+"""Rows are sorted anew in each resample, so a table of more than 2,000 rows gets fewer of them: rows times resamples stay at this, but for so many."""
 
 Of = Callable[[np.ndarray], np.ndarray]
 """A curve f64 (b, k) from multiplicities f64 (b, n) of all rows."""
@@ -59,8 +59,8 @@ def referral_of(judged: Judged, own: Arm, against: Sequence[str]) -> dict[str, A
     """{"loss", "curves", "net_benefit"}: by measure of uncertainty (epistemic, total, width) the risk-coverage curve and, for a binary outcome, net benefit.
 
     The loss is the log score of an event or class, the CRPS of a continuous outcome (its squared error where no variance is stated). The referred rows
-    are those with the largest uncertainty; at most so many that ``min_cell`` rows are kept. Bands are pointwise, from the shared resamples, in which rows
-    are ranked anew.
+    are those with the largest uncertainty; at most so many that ``min_cell`` rows are kept. Bands are pointwise, from the first of the shared
+    resamples, 1,000 for 2,000 rows and at least 100; rows are ranked anew in each.
 
     Net benefit (binary outcome) is at the protocol's threshold; a referred row is decided by the best required comparator, or, where ``referral_cost``
     is declared, treated at this cost.
