@@ -99,6 +99,12 @@ def test_an_arm_without_both_treatments_is_refused() -> None:
         ipw_effect(np.arange(4.0), np.array([0, 1, 0, 1]), np.arange(4.0)[:, None], estimand="LATE")
 
 
+def test_a_column_that_is_constant_among_the_rows_fitted_on_says_nothing_of_others() -> None:
+    x = np.column_stack([np.arange(6.0), np.r_[np.zeros(5), 100.0]])
+    made = regression(x, 300 + x[:, 0], np.arange(6) < 5, binary=False)
+    np.testing.assert_allclose(made.mean, 300 + x[:, 0])
+
+
 def fold(n: int) -> np.ndarray:
     return np.arange(n) % 5
 

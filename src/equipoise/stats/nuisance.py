@@ -37,7 +37,7 @@ class Regression:
         return np.asarray(self.influence @ ((gradient * self.slope) @ self.design / gradient.size))
 
 
-def regression(x: np.ndarray, y: np.ndarray, fitted_on: np.ndarray | None = None, *, binary: bool) -> Regression:
+def regression(x: np.ndarray, y: np.ndarray, fitted_on: np.ndarray | None = None, *, binary: bool, ridge: float = 1e-9) -> Regression:
     """Logistic regression (maximum likelihood) or least squares of y on the columns of x.
 
     Args:
@@ -45,6 +45,7 @@ def regression(x: np.ndarray, y: np.ndarray, fitted_on: np.ndarray | None = None
         y: f64 (n,); may be NaN in rows not fitted on.
         fitted_on: bool (n,), or None: all rows.
         binary: whether y is 0 or 1.
+        ridge: of the logistic regression, see `logistic_fit`; the influence holds for a negligible one.
 
     Source: McCullagh and Nelder (1989), section 4.4; the influence is I^-1 x (y - mean).
 
@@ -53,15 +54,16 @@ def regression(x: np.ndarray, y: np.ndarray, fitted_on: np.ndarray | None = None
     [1.0, 2.0, 3.0]
     """
     on = np.ones(len(y), dtype=bool) if fitted_on is None else fitted_on
-    spread = x.std(0)
-    design = np.column_stack([np.ones(len(y)), (x - x.mean(0)) / np.where(spread > 0, spread, 1.0)])
+    spread = x[on].std(0)
+    # A column that is constant among the rows fitted on says nothing of other rows, whatever it is there.
+    design = np.column_stack([np.ones(len(y)), np.where(spread > 0, (x - x[on].mean(0)) / np.where(spread > 0, spread, 1.0), 0.0)])
     if not binary:
         b = np.linalg.lstsq(design[on], y[on], rcond=None)[0]
         mean, slope = design @ b, np.ones(len(y))
     elif np.unique(y[on]).size < 2:
         raise ValueError("only one of 0 and 1 occurs among the rows fitted on")
     else:
-        b = logistic_fit(design[on, 1:], y[on], ridge=1e-9)
+        b = logistic_fit(design[on, 1:], y[on], ridge=ridge)
         mean = expit(design @ b)
         slope = mean * (1 - mean)
     information = design[on].T @ (design[on] * slope[on, None]) / len(y)

@@ -14,6 +14,8 @@ from equipoise.stats.propensity import arm_weights
 
 Learner = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """(x_fit (m, k), y_fit (m,), x_new (l, k)) -> E(y | x_new) (l,): what a nuisance is learnt with in `aipw_effect`."""
+FOLD_RIDGE = 1.0
+"""Penalty of the logistic regressions in folds: a rare column that separates the fitted rows must not give other rows a probability of 0."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +142,8 @@ def aipw_effect(
         level: in (0, 1).
         cluster: (n,), or None.
         clip: probabilities are read as at least this (and propensities at most 1 - this).
-        learn_outcome: learns m_a; None: logistic or linear regression.
-        learn_probability: learns e and pi; None: logistic regression.
+        learn_outcome: learns m_a; None: linear regression, or logistic (in folds with `FOLD_RIDGE` on standardised columns).
+        learn_probability: learns e and pi; None: that logistic regression.
 
     Source: Robins, Rotnitzky and Zhao (1994); Chernozhukov et al. (2018), definition 3.1 (cross-fitting).
 
@@ -153,7 +155,8 @@ def aipw_effect(
     y, a = np.asarray(outcome, dtype=np.float64), (np.asarray(treatment) == 1).astype(np.float64)
     seen = np.isfinite(y)
     binary = bool(np.isin(y[seen], (0.0, 1.0)).all())
-    mean_of, share_of = learn_outcome or _learner(binary), learn_probability or _learner(True)
+    ridge = 1e-9 if fold is None else FOLD_RIDGE
+    mean_of, share_of = learn_outcome or _learner(binary, ridge), learn_probability or _learner(True, ridge)
     e, pi, m0, m1 = np.empty(y.size), np.ones(y.size), np.empty(y.size), np.empty(y.size)
     with_arm = np.column_stack([x, a])
     for here, there in _turns(fold, y.size):
@@ -178,11 +181,11 @@ def _turns(fold: np.ndarray | None, n: int) -> list[tuple[np.ndarray, np.ndarray
     return [(fold == k, fold != k) for k in np.unique(fold)]
 
 
-def _learner(binary: bool) -> Learner:
+def _learner(binary: bool, ridge: float) -> Learner:
     def learn(x: np.ndarray, y: np.ndarray, new: np.ndarray) -> np.ndarray:
         both = np.concatenate([x, new])
         on = np.arange(len(both)) < len(x)
-        return regression(both, np.r_[y, np.full(len(new), np.nan)], on, binary=binary).mean[len(x) :]
+        return regression(both, np.r_[y, np.full(len(new), np.nan)], on, binary=binary, ridge=ridge).mean[len(x) :]
 
     return learn
 

@@ -204,14 +204,14 @@ def _said(contrast: ArmContrast) -> dict[str, Any]:
         "untreated": ends(contrast.untreated),
         "treated": ends(contrast.treated),
         "difference": ends(contrast.difference),
-        "ratio": {"value": float(np.exp(ratio.value)), "lo": float(np.exp(ratio.lo)), "hi": float(np.exp(ratio.hi))},
+        "ratio": {key: float(np.exp(getattr(ratio, key))) for key in ("value", "lo", "hi")} if np.isfinite(ratio.value) else None,
     }
 
 
 def _curve(estimate: Mapping[str, Any]) -> dict[str, Any]:
     """Of the ratio of risks and of its limit nearest 1; nothing where there is no ratio of risks."""
     ratio, risks = estimate["ratio"], [estimate[arm]["value"] for arm in ("untreated", "treated")]
-    if not np.isfinite(ratio["value"]) or max(risks) > 1:
+    if ratio is None or max(risks) > 1:
         return {"note": "the outcome is no risk: the bounding factor is about ratios of risks"}
     limit, strength = nearest_to_one(ratio["lo"], ratio["hi"]), np.array(CURVE)
     return {
