@@ -52,7 +52,7 @@ def level_of_each(level: float) -> float:
 
 
 def median_p(p: np.ndarray) -> float:
-    """min(1, 2 median p) over repeats: valid whatever their dependence, where the plain median is not.
+    """min(1, 2 median p) over repeats: valid whatever their dependence if each p is, where the plain median is not.
 
     Args:
         p: f64 (R,), of the same hypothesis on R divisions; of an even number the upper median counts.
@@ -68,7 +68,9 @@ def median_p(p: np.ndarray) -> float:
 def over_repeats(repeats: Sequence[Estimate]) -> Estimate:
     """Medians of the estimates and of their bounds over repeated divisions of the same rows, and `median_p`.
 
-    The error counts the data's (the medians of the bounds) and the division's; an interval of level 1 - a needs each repeat's at 1 - a/2.
+    The interval counts the error of the data and that of the division; one of level 1 - a needs each repeat's at 1 - a/2. The guarantee asks for a
+    valid interval in each repeat. One that pools the folds of a cross-fit is not: folds learn from each other's rows, and it excludes 0 in 14 to
+    19 % of trials without heterogeneity. The median over 20 such repeats does so in about 6 % (`tests/stats/test_effect_rejections.py`).
 
     Args:
         repeats: one a division, each made at `level_of_each` of the level that is wanted. NaN in any makes NaN.

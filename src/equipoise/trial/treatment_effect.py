@@ -2,7 +2,7 @@
 
 Rankings, slopes and rules are judged within each fold of a cross-validation and averaged, with Nadeau and Bengio's interval: predictions of different
 folds do not rank against each other, and folds that trained on each other's rows are not independent (pooled, an interval that takes them for
-independent excludes 0 in 10 to 17 % of trials without heterogeneity, `tests/stats/test_effect_rejections.py`).
+independent excludes 0 in 14 to 19 % of trials without heterogeneity, `tests/stats/test_effect_rejections.py`).
 """
 
 from __future__ import annotations
