@@ -31,11 +31,12 @@ COMMANDS = [line for line in LINES if line.startswith("equipoise ")]
 
 def small(words: list[str]) -> list[str]:
     """The same command on fewer people, with a smaller model and fewer resamples."""
-    if words[0] not in ("run", "train"):
+    if words[0] not in ("run", "train", "rehearse"):
         return words
     given = {w.partition("=")[0] for w in words}
     synthetic = [] if any(w.startswith("experiments=NNN") for w in words) else ["cohort.n=300"]
-    return [*words, *synthetic, *(s for s in SMALL if s.partition("=")[0] not in given)]
+    quick = ["rehearse.twins=2", "rehearse.model=fast", "rehearse.gains=[0.0]", "rehearse.truth=prevalence"] if words[0] == "rehearse" else []
+    return [*words, *synthetic, *quick, *(s for s in SMALL if s.partition("=")[0] not in given)]
 
 
 def write_tables(home: Path) -> None:
@@ -45,7 +46,9 @@ def write_tables(home: Path) -> None:
     table = pl.DataFrame({"id": [f"s{i}" for i in range(240)], "x": x, "died": died})
     table.write_csv(home / "my.csv")
     table.drop("died").head(5).write_csv(home / "new.csv")
-    pl.DataFrame({"subject_id": table["id"], "outcome": died, "risk": 1 / (1 + np.exp(-x)), "comparator_mine": 0.5}).write_csv(home / "theirs.csv")
+    theirs = pl.DataFrame({"subject_id": table["id"], "outcome": died, "risk": 1 / (1 + np.exp(-x)), "comparator_mine": 0.5})
+    for name, part in {"theirs": theirs, "north": theirs[:120], "south": theirs[120:]}.items():
+        part.write_csv(home / f"{name}.csv")
 
 
 def test_the_readme_speaks_of_every_verb() -> None:

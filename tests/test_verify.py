@@ -47,6 +47,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         predictions=folder / "predictions.parquet",
         seal=judge.seal_record(config, "c0ffee", table, "held_out", opening),
         context={"name": "small", "command": "equipoise run", "versions": {"numpy": "x"}},
+        site=None,
     )
     return folder
 
