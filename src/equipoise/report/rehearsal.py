@@ -49,8 +49,11 @@ def answer(found: Mapping[str, Any]) -> str:
     said = ""
     if null is not None:
         said += f"With nothing to be gained, a gain was claimed in {share(null['claims'])} of {count(null['claims']['n'])} twins, "
-        said += f"and falsely in {share(null['false'])}. "
-    power = [f"{share(line['claims'])} at {line['gain']:g}" for line in by_gain if line["gain"] > 0]
+        said += f"and falsely in {share(null['false'])}"
+        if null["claims"]["events"] > null["false"]["events"]:
+            said += " (in the others the model that was fitted was truly the better one, by chance in fitting: a true claim about it, none about its kind)"
+        said += ". "
+    power = [f"{share(line['claims'])} at {line['gain']:g} (models truly better by {_plain(line['mean_true_gain'])})" for line in by_gain if line["gain"] > 0]
     said += f"Under planted gains a gain was claimed in {', '.join(power)}. " if power else ""
     planted, largest = (finite(dig(found, "figures", "smallest_demonstrable_gain", k)) for k in ("planted", "largest_planted"))
     if planted is not None:
