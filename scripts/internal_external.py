@@ -42,7 +42,7 @@ def main() -> None:
     given = words.parse_args()
     torch.set_num_threads(1)
     with search_path(None) as search:
-        config = checked(["task=[risk]", *given.overrides], search).values
+        config = checked(["task=[risk]", "validation.masked=false", *given.overrides], search).values
     cohort = build_cohort(make(config["cohort"]), given.out / "cohorts")
     site, cluster = cohort.rows["site"].to_numpy().astype(str), cohort.rows["cluster"].to_numpy()
     tables, notes = [], {}

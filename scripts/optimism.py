@@ -52,7 +52,7 @@ def main() -> None:
     given = words.parse_args()
     torch.set_num_threads(1)
     with search_path(None) as search:
-        config = checked(["task=[risk]", *given.overrides], search).values
+        config = checked(["task=[risk]", "validation.masked=false", *given.overrides], search).values
     cohort = build_cohort(make(config["cohort"]), given.out / "cohorts")
     development = np.sort(np.concatenate([cohort.rows_in(role) for role in SHARES]))
     names, code = np.unique(cohort.rows["cluster"].to_numpy()[development], return_inverse=True)

@@ -4,10 +4,11 @@
     python scripts/silent_replay.py --predictions runs/temporal/predictions.parquet --horizon-days 1095 --out runs/replay
 
 The predictions must be made by a model that learnt only from people whose outcomes were known before, as scripts/temporal.py makes them with
---known-after-days; each row's own evidence ends at its prediction time. Month by month the replay counts predictions and alerts (risk at or above --threshold). An outcome is read at the first month's end after prediction
-time + horizon, never before: until then it counts as not known, also where the event came early, because early events alone would look like a high risk.
-Calibration (observed minus expected events, divided by its standard deviation were the risks right) is shown over the months in which outcomes became known,
-with a band of +-2: one month in twenty leaves it by chance, so look for runs, not for single months. Writes replay.csv.
+--known-after-days; each row's own evidence ends at its prediction time. Month by month the replay counts predictions and alerts (risk at or above
+--threshold). An outcome is read in the month in which prediction time + horizon falls, never before: until then it counts as not known, also where the
+event came early, because early events alone would look like a high risk. Calibration (observed minus expected events, divided by its standard deviation
+were the risks right) is shown over these months with a band of +-2: one month in twenty leaves it by chance, so look for runs, not for single months.
+Writes replay.csv.
 """
 
 from __future__ import annotations
@@ -70,9 +71,8 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     write_whole(given.out / "replay.csv", months.write_csv)
     known = months.filter(pl.col("matured") > 0)
-    print(
-        f"{rows.height} predictions in {(months['predictions'] > 0).sum()} months, {months['alerts'].sum()} alerts ({months['alerts'].sum() / rows.height:.1%})"
-    )
+    alerts = months["alerts"].sum()
+    print(f"{rows.height} predictions in {(months['predictions'] > 0).sum()} months, {alerts} alerts ({alerts / rows.height:.1%})")
     print(f"first outcomes known in {known['month'].min():%Y-%m}: {known['matured'].sum()} in {known.height} months")
     outside = known["outside"].sum()
     print(f"expected {known['expected'].sum():.1f} events, observed {known['observed'].sum():.0f}, {outside} of {known.height} months outside the band")

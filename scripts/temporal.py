@@ -43,7 +43,7 @@ def main() -> None:
     given = words.parse_args()
     torch.set_num_threads(1)
     with search_path(None) as search:
-        config = checked(["task=[risk]", "cohort=stress_calendar", *given.overrides], search).values
+        config = checked(["task=[risk]", "validation.masked=false", "cohort=stress_calendar", *given.overrides], search).values
     cohort = build_cohort(make(config["cohort"]), given.out / "cohorts")
     time, cluster = cohort.rows["prediction_time"], cohort.rows["cluster"].to_numpy()
     moment = time.dt.epoch("us").to_numpy()

@@ -85,6 +85,7 @@ def test_temporal_and_its_replay(tmp_path: Path) -> None:
     table = pl.read_parquet(tmp_path / "t" / "predictions.parquet")
     drift = pl.read_csv(tmp_path / "t" / "drift.csv")
     assert drift["rows"].sum() == table.filter(pl.col("model") == "equipoise").height
+    assert set(table["scenario"]) == {"all"}
     said = run("silent_replay", "--predictions", tmp_path / "t" / "predictions.parquet", "--horizon-days", 1095, "--threshold", 0.15, "--out", tmp_path / "r")
     months = pl.read_csv(tmp_path / "r" / "replay.csv", try_parse_dates=True)
     assert months["predictions"].sum() == drift["rows"].sum()
