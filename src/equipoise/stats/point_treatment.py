@@ -196,13 +196,14 @@ def _observed(seen: np.ndarray, a: np.ndarray, x: np.ndarray) -> Regression | No
 
 def _contrast(means: list[float], influences: list[np.ndarray], level: float, cluster: np.ndarray | None, method: str) -> ArmContrast:
     (mean0, mean1), (i0, i1) = means, influences
-    positive = mean0 > 0 and mean1 > 0
-    log_ratio, of_log = (float(np.log(mean1 / mean0)), i1 / mean1 - i0 / mean0) if positive else (float("nan"), i0 * np.nan)
+    log_ratio, of_ratio = float("nan"), np.full_like(i0, np.nan)
+    if mean0 > 0 and mean1 > 0:
+        log_ratio, of_ratio = float(np.log(mean1 / mean0)), i1 / mean1 - i0 / mean0
     return ArmContrast(
         untreated=_estimate(mean0, i0, level, cluster, method),
         treated=_estimate(mean1, i1, level, cluster, method),
         difference=_estimate(mean1 - mean0, i1 - i0, level, cluster, method),
-        log_ratio=_estimate(log_ratio, of_log, level, cluster, method),
+        log_ratio=_estimate(log_ratio, of_ratio, level, cluster, method),
         influence=i1 - i0,
     )
 
