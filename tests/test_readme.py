@@ -57,6 +57,7 @@ def test_the_readme_speaks_of_every_verb() -> None:
     assert set(VERBS) - {"cohort", "train", "doctor"} <= {line.split()[1] for line in COMMANDS}
 
 
+@pytest.mark.slow
 def test_every_command_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "offline")

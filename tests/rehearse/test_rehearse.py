@@ -78,6 +78,7 @@ def test_another_rehearsal_is_not_mixed_in(capsys: pytest.CaptureFixture[str]) -
     assert "another cohort, config or version" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_names_its_rehearsal_in_ledger_and_report() -> None:
     made = read("r/rehearsal.json")
     assert main(["run", *RUN, "rehearsal=r", "run_dir=run"]) == 0

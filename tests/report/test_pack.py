@@ -6,6 +6,9 @@ import csv
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +25,17 @@ from report.simulated_results import binary_results, context, continuous_results
 DECLARED = {"population": "Adults admitted to intensive care", "estimand": "current_care", "threshold": 0.1, "hash": "5d41402abc4b2a76", "level": 0.95}
 
 
+@cache
+def _simulated(make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    return make()
+
+
+def simulated(make: Callable[[], dict[str, Any]] = binary_results) -> dict[str, Any]:
+    return deepcopy(_simulated(make))
+
+
 def finding(**over: Any) -> Finding:
-    results = binary_results()
+    results = simulated()
     results["protocol"] |= DECLARED
     return Finding(results, context() | over, Numbering())
 
@@ -52,7 +64,7 @@ def test_what_the_authors_state_answers_an_item_in_their_words() -> None:
 
 
 def test_a_table_from_elsewhere_answers_nothing_about_development() -> None:
-    bare = Finding(binary_results(), {"command": "equipoise evaluate"}, Numbering())
+    bare = Finding(simulated(), {"command": "equipoise evaluate"}, Numbering())
     rows = rows_of(tripod_ai(bare))
     assert all(rows[item].startswith("not done") for item in ("7", "12b", "12c", "22", "27a"))
     assert "Model development" not in probast_ai(bare)
@@ -72,18 +84,18 @@ def test_sample_size_is_not_answered_by_the_number_itself() -> None:
 
 
 def test_the_card_says_the_verdict_the_numbers_and_what_is_not_declared(tmp_path: Path) -> None:
-    write_report(tmp_path, binary_results(), context())
+    write_report(tmp_path, simulated(), context())
     card = (tmp_path / "model_card.md").read_text()
     assert "Verdict: **Demonstrated gain**" in card
     assert "- Population: not declared" in card
-    auroc = binary_results()["endpoints"]["auroc"]
+    auroc = simulated()["endpoints"]["auroc"]
     assert f"{auroc['value']:.3f} ({auroc['lo']:.3f} to {auroc['hi']:.3f})" in card
     assert "not a medical device" in card
 
 
 @pytest.mark.parametrize("make", [binary_results, continuous_results])
 def test_every_curve_has_its_points_in_a_csv(tmp_path: Path, make: Any) -> None:
-    results = make()
+    results = simulated(make)
     write_report(tmp_path, results, context())
     for kind in results["curves"]["equipoise"]:
         lines = list(csv.DictReader((tmp_path / "tables" / f"{kind}.csv").read_text().splitlines()))
@@ -103,7 +115,7 @@ def test_small_cells_stay_empty_in_the_csv() -> None:
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium prints the page and is not installed")
 @pytest.mark.parametrize("make", [binary_results, continuous_results])
 def test_the_committees_page_prints_on_two_sheets(tmp_path: Path, make: Any) -> None:
-    write_report(tmp_path, make(), context())
+    write_report(tmp_path, simulated(make), context())
     words = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--print-to-pdf={tmp_path / 'c.pdf'}", (tmp_path / "committee.html").as_uri()]
     subprocess.run(words, check=True, capture_output=True, timeout=120)
     assert len(re.findall(rb"/Type\s*/Page[^s]", (tmp_path / "c.pdf").read_bytes())) == 2

@@ -105,6 +105,7 @@ def test_no_absolute_path_of_the_machine_reaches_the_page_or_its_tables(tmp_path
     assert "/srv" not in (tmp_path / "tables" / "endpoints.csv").read_text()
 
 
+@pytest.mark.slow
 def test_the_same_input_gives_the_same_bytes_also_in_another_process(tmp_path: Path) -> None:
     results = SMALL | {"curves": {m: {"calibration": c["calibration"]} for m, c in BINARY["curves"].items()}}
     first = page(results, context())

@@ -201,6 +201,7 @@ def confounded(n: int, seed: int, stated: float) -> pl.DataFrame:
     return pl.concat(frames)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stated", [0.0, 1.0, 3.0])
 def test_the_scores_favour_nobody_whatever_the_propensity(stated: float) -> None:
     """Two models equally far from the true effect lose alike, be the stated propensity right, ignorant or too extreme; and who is on trial is all one."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from equipoise.report import (
+    alerts,
     certainty,
     cohort,
     coverage,
@@ -26,7 +27,6 @@ from equipoise.report import (
     secondary,
     subgroups,
     tables,
-    utility,
     value,
 )
 from equipoise.report.curve_tables import curve_tables
@@ -43,7 +43,7 @@ _TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "subgroups": subgroups.subgroups_csv,
     "referral": referral.referral_csv,
     "coverage": coverage.coverage_csv,
-    "utility": utility.utility_csv,
+    "utility": alerts.utility_csv,
     "value": tables.value_csv,
 }
 """Written where they have a line."""
@@ -130,7 +130,7 @@ def _question(finding: Finding) -> list[Html]:
         "Figures": curves.curves,
         "Uncertainty of the predictions": certainty.certainty,
         "Referral of the least certain rows": referral.referral,
-        "What alerts mean for a service": utility.utility,
+        "What alerts mean for a service": alerts.utility,
         "What each evidence adds": value.value,
         "What each evidence is worth": certainty.worth,
         "Protocol": protocol.protocol,

@@ -10,6 +10,7 @@ import polars as pl
 
 from equipoise.contract.tables import MODEL, REFUSED, SCENARIO_ALL
 from equipoise.stats.estimate import Estimate
+from equipoise.trial.alerts import utility_tables
 from equipoise.trial.analysis_rows import analysis_rows
 from equipoise.trial.certainty import certainty_of
 from equipoise.trial.compare import difference_table, endpoint_table, number, oriented
@@ -28,7 +29,6 @@ from equipoise.trial.secondary import secondary_claims, secondary_endpoints
 from equipoise.trial.subgroups import subgroup_tables
 from equipoise.trial.table import validated
 from equipoise.trial.treatment_effect import propensities, scores
-from equipoise.trial.utility import utility_tables
 from equipoise.trial.value import value_tables
 from equipoise.trial.verdict import decide, sentence
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 from equipoise.contract.errors import UserError
-from equipoise.stats.utility import UNIT_COSTS
+from equipoise.stats.alerts import UNIT_COSTS
 
 Abstain = Literal["exclude", "base_rate"]
 Estimand = Literal["current_care", "if_untreated"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, precision_score
 
-from equipoise.stats.utility import UNIT_COSTS, alerts_per_100, cost_per_person, number_needed_to_alert, number_needed_to_treat
+from equipoise.stats.alerts import UNIT_COSTS, alerts_per_100, cost_per_person, number_needed_to_alert, number_needed_to_treat
 
 
 def test_the_decision_table_gives_alerts_numbers_needed_and_costs() -> None:

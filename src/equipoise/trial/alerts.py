@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from equipoise.stats.utility import alerts_per_100, cost_per_person, number_needed_to_alert, number_needed_to_treat
+from equipoise.stats.alerts import alerts_per_100, cost_per_person, number_needed_to_alert, number_needed_to_treat
 from equipoise.trial.compare import difference_table, endpoint_table
 from equipoise.trial.endpoint import Endpoint
 from equipoise.trial.fairness import alerted
