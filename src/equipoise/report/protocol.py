@@ -8,7 +8,7 @@ from typing import Any
 from equipoise.report.finding import Finding
 from equipoise.report.markup import Html, facts, fold, join, paragraph, section
 from equipoise.report.reading import mapping
-from equipoise.report.text import listed, percent_plain, sure
+from equipoise.report.text import finite, listed, percent_plain, sure
 from equipoise.report.vocabulary import humane, metric
 
 ESTIMANDS = {
@@ -38,8 +38,25 @@ def protocol(finding: Finding) -> Html:
         "subgroups", "cluster", "few_clusters", "max_missing", "abstain", "missing_outcomes", "hash",
     }  # fmt: skip
     rest = [(humane(k), sure(str(v) if k == "seed" else v)) for k, v in declared.items() if k not in used and v is not None]
-    first = f"Declared and hashed before these rows were opened ({declared.get('hash', 'no hash')})."
-    return section("Protocol", paragraph(first), facts(told), fold("All other keys", facts(rest)) if rest else "", anchor=f"{finding.anchor}protocol")
+    return section(
+        "Protocol",
+        paragraph(_when(finding, str(declared.get("hash", "no hash")))),
+        facts(told),
+        fold("All other keys", facts(rest)) if rest else "",
+        anchor=f"{finding.anchor}protocol",
+    )
+
+
+def _when(finding: Finding, hashed: str) -> str:
+    """Whether the protocol stood before the rows were looked at, as far as the seal shows."""
+    opening = finite(finding.opening)
+    if finding.tuning:
+        return f"These are select rows; the protocol (hash {hashed}) claims nothing about them."
+    if opening is None:
+        return f"No seal was kept over these rows, so nothing shows that this protocol (hash {hashed}) was declared before they were looked at."
+    if opening > 1:
+        return f"These rows had been opened before, so this protocol (hash {hashed}) may have been chosen by what was seen."
+    return f"Declared and hashed ({hashed}) before these rows were opened."
 
 
 def document_lines(finding: Finding, declared: Mapping[str, Any]) -> list[tuple[object, object]]:

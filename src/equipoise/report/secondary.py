@@ -22,6 +22,7 @@ def secondary(finding: Finding) -> Html:
         "A secondary gain is claimed only behind the primary one, and only over every required comparator: the largest of their one-sided p counts. "
         f"Adjustment for the number of endpoints: {MULTIPLICITY.get(str(dig(finding.results, 'protocol', 'multiplicity')), 'not declared')}."
     )
+    lead += " These rows had been opened before, so these claims are exploratory too." if finding.exploratory else ""
     head = ["Endpoint", "Least sure against", "p, one-sided", "p, adjusted", "Claim"]
     table = finding.numbering.table(f"Secondary claims in {finding.n_in_words}.", head, rows, text_columns=2)
     return section("Secondary claims", paragraph(lead), table, anchor=f"{finding.anchor}secondary")

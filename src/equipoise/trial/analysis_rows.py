@@ -9,6 +9,7 @@ import numpy as np
 from equipoise.contract.errors import UserError
 from equipoise.contract.tables import SCENARIO_ALL
 from equipoise.stats.presence_weights import presence_probability
+from equipoise.stats.propensity import effective_rows
 from equipoise.stats.recalibration import log_odds
 from equipoise.trial.protocol import Protocol
 from equipoise.trial.rows import Rows
@@ -63,7 +64,7 @@ def _untreated(rows: Rows, protocol: Protocol) -> tuple[Rows, str]:
     kept = judged & (rows.treatment == 0)
     weight = np.where(kept, rows.weight / (1 - treated), rows.weight)
     said = f"the risk had nobody been treated: {int(kept.sum())} untreated of {int(judged.sum())} rows, weighted by 1 / P(untreated)"
-    return replace(rows, observed=kept, weight=weight), f"{said}; effective sample size {effective_size(weight[kept]):.0f}; {note}"
+    return replace(rows, observed=kept, weight=weight), f"{said}; effective sample size {effective_rows(weight[kept]):.0f}; {note}"
 
 
 def _known_for_unknown(rows: Rows) -> tuple[Rows, str]:
@@ -78,19 +79,5 @@ def _known_for_unknown(rows: Rows) -> tuple[Rows, str]:
     weight = rows.weight / clipped
     n_cut = int((known & (probability < SMALLEST_PROBABILITY)).sum())
     said = f"{int((~known).sum())} rows without an outcome are stood for by those with one, weighted by 1 / P(known | the models' risks"
-    said += f"{', site' if len(sites) else ''}); effective sample size {effective_size(weight[known]):.0f} of {int(known.sum())}"
+    said += f"{', site' if len(sites) else ''}); effective sample size {effective_rows(weight[known]):.0f} of {int(known.sum())}"
     return replace(rows, weight=weight), said + (f"; {n_cut} probabilities read as {SMALLEST_PROBABILITY:g}" if n_cut else "")
-
-
-def effective_size(weight: np.ndarray) -> float:
-    """(sum w)^2 / sum w^2, Kish's effective sample size.
-
-    Args:
-        weight: f64 (n,), >= 0.
-
-    Source: Kish (1965), section 11.7.
-
-    >>> effective_size(np.array([1.0, 1.0, 2.0])).__round__(3)
-    2.667
-    """
-    return float(weight.sum() ** 2 / (weight**2).sum()) if (weight > 0).any() else 0.0

@@ -43,7 +43,7 @@ def committee(finding: Finding) -> str:
     first = [opening.masthead(finding), opening.verdict_box(finding), opening.seal(finding), opening.glance(finding), _table(finding)]
     figures = curves.curves(finding, ("calibration", "decision", "scatter"))
     limits = section("What limits the claim", bullets(limits_of(finding)[:MOST_LIMITS]), anchor="limits")
-    declared = section("What was declared beforehand", _facts(finding), anchor="declared")
+    declared = section("What was declared", _facts(finding), anchor="declared")
     second = tag("div", declared, limits, _decide(), _foot(), class_="second")
     return document(f"{opening.title(finding)}: for the committee", [*first, figures, second], STYLE)
 
