@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from equipoise.contract.errors import UserError
 from equipoise.judge import judge, open_seal, predictions_hash
 from equipoise.predict_table import read_predictions
-from equipoise.record import write_json
+from equipoise.record import read_run_file, write_json
 from equipoise.trial.protocol import protocol_of
 
 
@@ -60,7 +59,7 @@ def judge_again(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     Raises:
         UserError: the run is not finished, or its files were changed.
     """
-    notes, manifest, results = (_read(folder / name) for name in ("notes.json", "manifest.json", "results.json"))
+    notes, manifest, results = (read_run_file(folder / name) for name in ("notes.json", "manifest.json", "results.json"))
     table = read_predictions(folder / "predictions.parquet")
     # A run that broke off before its held-out rows were opened in the ledger is not judged behind its back.
     if "opening" not in manifest:
@@ -77,11 +76,3 @@ def judge_again(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     made = judge(config, home, manifest, table, notes, manifest["opening"], predictions=folder / "predictions.parquet")
     print(f"report: {home / 'report.html'}")
     return made
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as e:
-        raise UserError(f"Run file {path} cannot be read", found=str(e).splitlines()[0], mend="run again, or copy the run folder again") from e
-    return content

@@ -10,7 +10,7 @@ import platform
 import subprocess
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -51,6 +51,19 @@ def _finite(value: Any) -> Any:
     return value
 
 
+def read_run_file(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote into a run folder.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as e:
+        raise UserError(f"Run file {path} cannot be read", found=str(e).splitlines()[0], mend="run again, or copy the run folder again") from e
+    return content
+
+
 def config_hash(config: Mapping[str, Any]) -> str:
     """16 hex digits of the SHA-256 of a config without what only says where things lie."""
     kept = {k: v for k, v in config.items() if k not in _NOT_HASHED}
@@ -63,10 +76,10 @@ def _without_paths(node: Any) -> Any:
     return [_without_paths(v) for v in node] if isinstance(node, list | tuple) else node
 
 
-def versions() -> dict[str, str]:
-    """Versions of what numbers depend on."""
+def versions(packages: Sequence[str] = _VERSIONS) -> dict[str, str]:
+    """Versions of Python, Equipoise and these packages: by default those that a fitted model's numbers depend on."""
     found = {"python": platform.python_version(), "equipoise": __version__}
-    for package in _VERSIONS:
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

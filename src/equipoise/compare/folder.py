@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import polars as pl
 from equipoise.contract.errors import UserError
 from equipoise.judge import predictions_hash
 from equipoise.predict_table import read_predictions
+from equipoise.record import read_run_file
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _status(job: Path) -> str:
     if not (job / "job.json").is_file():
         return "not finished"
     return {"mistake": "it ended in a mistake, see its job.json", "fault": "it ended in a fault, see its job.json"}.get(
-        status := str(_json(job / "job.json").get("status")), status
+        status := str(read_run_file(job / "job.json").get("status")), status
     )
 
 
@@ -114,7 +114,7 @@ def _labels(folders: Sequence[Path]) -> list[str]:
 def _read_run(folder: Path, label: str) -> Run:
     if not (folder / "manifest.json").is_file() or not (folder / "config.yaml").is_file():
         raise UserError(f"The folder {folder} is not a run's", expected="config.yaml, manifest.json, results.json, predictions.parquet", mend=_OF_A_RUN)
-    manifest = _json(folder / "manifest.json")
+    manifest = read_run_file(folder / "manifest.json")
     # As for `evaluate`: who broke off before the opening was written down is not judged behind its back.
     lacking = [name for name in ("results.json", "predictions.parquet") if not (folder / name).is_file()]
     if "opening" not in manifest or lacking:
@@ -125,7 +125,7 @@ def _read_run(folder: Path, label: str) -> Run:
     table = read_predictions(folder / "predictions.parquet")
     if predictions_hash(table) != manifest.get("predictions_hash"):
         raise UserError(f"The predictions in {folder} were changed after the run", mend="run again, or copy the run folder again")
-    return Run(label, folder, _config(folder / "config.yaml"), manifest, _json(folder / "results.json"), table)
+    return Run(label, folder, _config(folder / "config.yaml"), manifest, read_run_file(folder / "results.json"), table)
 
 
 _OF_A_RUN = "name folders that `equipoise run` made; another tool's table is judged by `equipoise evaluate predictions=FILE`"
@@ -141,11 +141,3 @@ def _config(path: Path) -> dict[str, Any]:
     if not isinstance(saved, dict):
         raise UserError(f"Run file {path} holds no config", mend="copy the run folder again")
     return {str(k): v for k, v in saved.items()}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as e:
-        raise UserError(f"Run file {path} cannot be read", found=str(e).splitlines()[0], mend="run again, or copy the run folder again") from e
-    return content

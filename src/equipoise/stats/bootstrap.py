@@ -124,3 +124,20 @@ def ball_interval(value: float, distances: np.ndarray, level: float, n_clusters:
     radius = float(np.quantile(wider, level, method="median_unbiased"))
     p = float(((wider >= abs(value)).sum() + 1) / (wider.size + 1))
     return Estimate(value, float("nan"), max(value - radius, floor), value + radius, method, p)
+
+
+def pointwise_band(draws: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Equal-tailed quantiles of resampled curves, point by point; NaN where fewer than `ENOUGH` of them have a value.
+
+    Args:
+        draws: f64 (R, k), NaN where a resample gave none.
+        level: in (0, 1).
+
+    Returns:
+        Lower and upper bounds, each f64 (k,).
+    """
+    known = np.isfinite(draws).mean(0) >= ENOUGH
+    lo, hi = np.full((2, draws.shape[1]), np.nan)
+    if known.any():
+        lo[known], hi[known] = np.nanquantile(draws[:, known], [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return lo, hi

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
-from platform import python_version
 from typing import Any
 
 import polars as pl
 
-from equipoise import __version__
+from equipoise import record
 from equipoise.trial.evaluate import evaluate
 from equipoise.trial.protocol import Protocol
 
@@ -94,13 +92,7 @@ def _numbers(node: Any, at: str) -> Iterator[tuple[str, float]]:
 
 def versions() -> dict[str, str]:
     """Versions of what the figures and the page depend on."""
-    found = {"python": python_version(), "equipoise": __version__}
-    for package in _LIBRARIES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "missing"
-    return found
+    return record.versions(_LIBRARIES)
 
 
 def sha256(content: bytes) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from equipoise.stats.estimate import Estimate
 from equipoise.trial.endpoint import Endpoint
 from equipoise.trial.judged import Arm, Judged
@@ -53,6 +55,11 @@ def oriented(endpoint: Endpoint, difference: Estimate) -> Estimate:
 def number(x: float) -> float | None:
     """A number for JSON: null where it is not finite."""
     return float(x) if math.isfinite(x) else None
+
+
+def numbers(x: np.ndarray) -> list[float | None]:
+    """Numbers for JSON, of f64 (k,)."""
+    return [number(float(v)) for v in x]
 
 
 def _bounds(found: Estimate) -> dict[str, float | None]:

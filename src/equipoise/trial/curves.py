@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from equipoise.stats.bootstrap import ENOUGH
+from equipoise.stats.bootstrap import pointwise_band
 from equipoise.stats.calibration_curve import Bins, bins, smooth
 from equipoise.stats.net_benefit import net_benefit_of_rows, treat_all
 from equipoise.stats.roc import roc_curve
 from equipoise.stats.weighting import weighted_mean
 from equipoise.trial.calibration_at_horizon import groups_at, observed_at
 from equipoise.trial.censoring import known_of
+from equipoise.trial.compare import numbers
 from equipoise.trial.judged import Arm, Judged
 from equipoise.trial.sample import Sample
 
@@ -108,9 +109,9 @@ def _smoothed(
     if banded and judged.protocol.loess_bootstrap >= 40:
         blocks = _resamples(judged, s, judged.protocol.loess_bootstrap)
         draws = np.stack([smooth(predicted, y, places, weight * w, probability=probability).observed for block in blocks for w in block])
-        lo, hi = _band(draws, judged.protocol.level)
+        lo, hi = pointwise_band(draws, judged.protocol.level)
     method = curve.method + (f", band from {judged.protocol.loess_bootstrap} resamples" if np.isfinite(lo).any() else "")
-    return {"predicted": places.tolist(), "observed": _nulls(curve.observed), "lo": _nulls(lo), "hi": _nulls(hi)}, method
+    return {"predicted": places.tolist(), "observed": numbers(curve.observed), "lo": numbers(lo), "hi": numbers(hi)}, method
 
 
 def _decision(judged: Judged, s: Sample, risk: np.ndarray, y: np.ndarray, weight: np.ndarray, banded: bool) -> dict[str, Any]:
@@ -119,13 +120,13 @@ def _decision(judged: Judged, s: Sample, risk: np.ndarray, y: np.ndarray, weight
     lo = hi = np.full(THRESHOLDS, np.nan)
     if banded:
         draws = np.concatenate([weighted_mean(of_rows, weight * block) for block in _resamples(judged, s, judged.protocol.n_bootstrap)])
-        lo, hi = _band(draws, judged.protocol.level)
+        lo, hi = pointwise_band(draws, judged.protocol.level)
     return {
         "threshold": thresholds.tolist(),
-        "net_benefit": _nulls(weighted_mean(of_rows, weight)),
-        "lo": _nulls(lo),
-        "hi": _nulls(hi),
-        "treat_all": _nulls(treat_all(y, thresholds, weight)),
+        "net_benefit": numbers(weighted_mean(of_rows, weight)),
+        "lo": numbers(lo),
+        "hi": numbers(hi),
+        "treat_all": numbers(treat_all(y, thresholds, weight)),
         "treat_none": [0.0] * THRESHOLDS,
     }
 
@@ -142,14 +143,6 @@ def _resamples(judged: Judged, s: Sample, n: int) -> Iterator[np.ndarray]:
             return
 
 
-def _band(draws: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    known = np.isfinite(draws).mean(0) >= ENOUGH
-    lo, hi = np.full((2, draws.shape[1]), np.nan)
-    if known.any():
-        lo[known], hi[known] = np.nanquantile(draws[:, known], [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return lo, hi
-
-
 def _scatter(s: Sample, cell: int) -> dict[str, Any]:
     edges = [
         np.histogram_bin_edges(v, bins=24, range=tuple(np.quantile(v, [0.005, 0.995]))) if np.ptp(v) > 0 else np.array([v[0] - 0.5, v[0] + 0.5])
@@ -161,13 +154,9 @@ def _scatter(s: Sample, cell: int) -> dict[str, Any]:
 
 
 def _groups(groups: Bins) -> dict[str, Any]:
-    made = {name: _nulls(getattr(groups, name)) for name in ("predicted", "observed", "lo", "hi")}
+    made = {name: numbers(getattr(groups, name)) for name in ("predicted", "observed", "lo", "hi")}
     return made | {"n": groups.n.astype(int).tolist()}
 
 
 def _suppressed(counts: np.ndarray, cell: int) -> list[int | None]:
     return [None if 0 < c < cell else int(c) for c in counts]
-
-
-def _nulls(x: np.ndarray) -> list[float | None]:
-    return [float(v) if np.isfinite(v) else None for v in x]

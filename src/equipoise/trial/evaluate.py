@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from equipoise.contract.tables import MODEL, REFUSED, SCENARIO_ALL
+from equipoise.stats.bootstrap import FEWEST_CLUSTERS
 from equipoise.stats.estimate import Estimate
 from equipoise.trial.alerts import utility_tables
 from equipoise.trial.analysis_rows import analysis_rows
@@ -133,7 +134,7 @@ def evaluate(
     if propensity_note:
         made["verdict_detail"]["propensity"] = propensity_note
     if counts.clusters < protocol.few_clusters:
-        said["few clusters"] = f"{counts.clusters} clusters: intervals rest on few independent units; they leave out one cluster at a time"
+        said["few clusters"] = f"{counts.clusters} clusters: intervals rest on few independent units{_instead(counts.clusters)}"
     made["verdict_detail"]["analysis"] = said
     return made
 
@@ -221,6 +222,11 @@ def _claim(judged: Judged, own: Arm, role: str) -> str:
     if crossed or role.startswith("cross"):
         return "about the fitted models of these folds: clusters of evaluated rows were resampled, training rows and seeds were not"
     return "about this fitted model: clusters of evaluated rows were resampled, training rows and seeds were not"
+
+
+def _instead(clusters: int) -> str:
+    """What stands in for resamples of few clusters, beside the intervals that have a formula."""
+    return "; those without a formula leave out one cluster at a time" if clusters >= FEWEST_CLUSTERS else "; only those with a formula are given"
 
 
 def _notes(judged: Judged, arm: Arm) -> dict[str, Any]:

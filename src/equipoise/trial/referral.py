@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from equipoise.contract.tables import SCENARIO_ALL
-from equipoise.stats.bootstrap import ENOUGH, percentile_interval
+from equipoise.stats.bootstrap import percentile_interval, pointwise_band
 from equipoise.stats.estimate import Estimate
 from equipoise.stats.net_benefit import net_benefit, net_benefit_of_rows
 from equipoise.stats.referral import area_under, net_benefit_with_referral, risk_coverage
 from equipoise.stats.scores import crps_normal, log_score, multiclass_log_score
-from equipoise.trial.compare import number
+from equipoise.trial.compare import number, numbers
 from equipoise.trial.judged import Arm, Judged
 from equipoise.trial.sample import Sample
 
@@ -156,32 +156,20 @@ def _one_pass(judged: Judged, asked: Mapping[tuple[str, str], Of]) -> dict[tuple
 
 
 def _loss_curve(judged: Judged, curve: np.ndarray, draws: np.ndarray, shares: np.ndarray, sample: Sample) -> dict[str, Any]:
-    lo, hi = _band(draws, judged.protocol.level)
+    lo, hi = pointwise_band(draws, judged.protocol.level)
     area = _estimate(judged, area_under(curve, shares), area_under(draws, shares), sample)
     excess = _estimate(judged, area_under(curve, shares) - curve[0], area_under(draws, shares) - draws[:, 0], sample)
-    return {"referred": shares.tolist(), "loss": _nulls(curve), "lo": _nulls(lo), "hi": _nulls(hi), "area": area, "excess": excess}
+    return {"referred": shares.tolist(), "loss": numbers(curve), "lo": numbers(lo), "hi": numbers(hi), "area": area, "excess": excess}
 
 
 def _benefit_curve(judged: Judged, curve: np.ndarray, draws: np.ndarray, shares: np.ndarray) -> dict[str, Any]:
     """Net benefit at each share referred, and its difference from referring nobody, with pointwise bands."""
-    (lo, hi), (low, high) = _band(draws, judged.protocol.level), _band(draws - draws[:, :1], judged.protocol.level)
+    (lo, hi), (low, high) = pointwise_band(draws, judged.protocol.level), pointwise_band(draws - draws[:, :1], judged.protocol.level)
     bands = {"net_benefit": curve, "lo": lo, "hi": hi, "gain": curve - curve[0], "gain_lo": low, "gain_hi": high}
     # Where the referred rows' decisions are the same, a difference is rounding alone.
-    return {"referred": shares.tolist(), **{k: _nulls(np.where(np.abs(v) < 1e-12, 0.0, v)) for k, v in bands.items()}}
+    return {"referred": shares.tolist(), **{k: numbers(np.where(np.abs(v) < 1e-12, 0.0, v)) for k, v in bands.items()}}
 
 
 def _estimate(judged: Judged, value: np.ndarray, draws: np.ndarray, sample: Sample) -> dict[str, Any]:
     found: Estimate = percentile_interval(float(value), draws, judged.protocol.level, sample.n_clusters)
     return {"value": number(found.value), "lo": number(found.lo), "hi": number(found.hi), "method": found.method}
-
-
-def _band(draws: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    known = np.isfinite(draws).mean(0) >= ENOUGH
-    lo, hi = np.full((2, draws.shape[1]), np.nan)
-    if known.any():
-        lo[known], hi[known] = np.nanquantile(draws[:, known], [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return lo, hi
-
-
-def _nulls(x: np.ndarray) -> list[float | None]:
-    return [number(float(v)) for v in x]
