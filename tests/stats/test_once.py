@@ -1,4 +1,4 @@
-"""Answers are remembered for equal content, and for no other."""
+"""What is worked out once is told apart by all that it was asked with."""
 
 from __future__ import annotations
 
@@ -7,23 +7,18 @@ import numpy as np
 from equipoise.stats.once import once
 
 
-def test_equal_arrays_are_worked_out_once_and_changed_ones_anew() -> None:
-    calls: list[int] = []
+def test_long_arrays_are_told_apart_wherever_they_differ_also_by_keyword() -> None:
+    calls = []
 
     @once
-    def order(x: np.ndarray, kinds: tuple[int, ...] = ()) -> np.ndarray:
+    def total(x: np.ndarray, scale: float = 1.0) -> float:
         calls.append(1)
-        return np.argsort(x)
+        return float(x.sum() * scale)
 
-    x = np.array([3.0, 1.0, 2.0])
-    assert order(x) is order(x.copy())
-    x[0] = 0.0  # the same array with another content
-    assert order(x).tolist() == [0, 1, 2]
-    order(x, (1,))
-    order(x.astype(np.float32))
-    order(np.array([[0.0, 1.0, 2.0]])[:, ::2])  # neither contiguous nor of the same shape
-    assert len(calls) == 5
-    for i in range(20):
-        order(np.arange(i + 10.0))
-    order(x)
-    assert len(calls) == 26, "old answers make room"
+    a = np.zeros(5000)
+    b = a.copy()
+    b[2500] = 1.0
+    assert (total(x=a), total(x=b), total(a), total(b), total(b, scale=2.0)) == (0.0, 1.0, 0.0, 1.0, 2.0)
+    n = len(calls)
+    assert (total(x=a), total(b)) == (0.0, 1.0)
+    assert len(calls) == n

@@ -66,7 +66,7 @@ def test_secondary_claims_stand_behind_the_primary_one_and_are_adjusted_for_thei
     closed = judged(binary(1500, equipoise=1.5, linear=0.0), protocol=declared)["secondary"]
     assert not any(line["shown"] for line in closed.values())
     assert all(line["p"] > 0.5 for line in closed.values())
-    assert "primary endpoint showed no gain" in closed["auroc"]["sentence"]
+    assert "no gain was demonstrated in the primary endpoint" in closed["auroc"]["sentence"]
 
 
 def test_a_secondary_claim_needs_an_endpoint_with_a_better_side() -> None:
@@ -161,3 +161,23 @@ def test_intervals_of_few_clusters_cover(clusters: int) -> None:
         found = jackknife_interval(float(gap.mean()), weighted_mean(gap, each), 0.95)
         hits += found.lo <= truth <= found.hi
     assert abs(hits / sets - 0.95) < 3 * np.sqrt(0.95 * 0.05 / sets)
+
+
+def test_the_estimand_and_missing_outcomes_together_weight_once_each() -> None:
+    n = 20_000
+    rng, x, risk, u = world(n, 4)
+    treated = (rng.random(n) < expit(x)).astype(int)
+    y = np.where(rng.random(n) < 0.9, (u < risk).astype(float), np.nan)
+    made = table({"equipoise": risk}, y, treatment=treated, propensity=expit(x))
+    rows, notes = analysis_rows(rows_of(validated(made), "binary", (), abstain="exclude"), protocol(estimand="if_untreated", missing_outcomes="weight"))
+    judged_x = logit(rows.forecasts[("equipoise", "all")].risk[rows.observed, 0]) + 1
+    assert rows.weight[rows.observed].sum() == pytest.approx(n, rel=0.05)
+    assert np.average(judged_x, weights=rows.weight[rows.observed]) == pytest.approx(x.mean(), abs=0.06)
+    assert notes["missing outcomes"].startswith(f"{int(np.isnan(y).sum())} rows without an outcome")
+    assert rows.missing.sum() == np.isnan(y).sum()
+
+
+@pytest.mark.parametrize("primary", ["calibration_slope", "calibration_in_the_large"])
+def test_an_endpoint_without_a_better_side_carries_no_verdict(primary: str) -> None:
+    with pytest.raises(UserError, match="neither more nor less is better"):
+        judged(binary(300, equipoise=0.0, linear=1.0), protocol=protocol(primary=primary))

@@ -44,8 +44,6 @@ def world_of(config: Mapping[str, Any], cohort: Cohort) -> World:
         with_values(small, values)  # a misspelt key is a mistake of the user's, not of a twin
     question, protocol = question_of(config, cohort), lean(protocol_of(config["trial"]))
     primary = endpoints_of(question.kind, protocol)[1]
-    if not primary.sign:
-        raise UserError(f"A rehearsal counts gains, and {primary.name} has none", mend="choose another trial.primary")
     node = small["comparator"].get(settings["truth"])
     if node is None:
         raise UserError(

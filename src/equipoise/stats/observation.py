@@ -113,12 +113,12 @@ def _inverse(t: np.ndarray, e: np.ndarray, a: np.ndarray, entry: np.ndarray | No
         return np.divide(1.0, kept, out=kept, where=kept > 0)
     free = kaplan_meier(t, e, entry, w).before(a)
     since = np.where(entry > 0, entry, -np.inf)
-    at_risk = _weight_before(since, w, a) - _weight_before(t, w, a)
+    at_risk = weight_before(since, w, a) - weight_before(t, w, a)
     there = (since < a) & (at_risk > 1e-12 * w.sum(-1, keepdims=True))
     return np.divide(w.sum(-1, keepdims=True) * free, at_risk, out=np.zeros_like(free), where=there)
 
 
-def _weight_before(x: np.ndarray, w: np.ndarray, a: np.ndarray) -> np.ndarray:
+def weight_before(x: np.ndarray, w: np.ndarray, a: np.ndarray) -> np.ndarray:
     """Weight f64 (..., m) of rows with x < a, for each a (m,)."""
     order = np.argsort(x, kind="stable")
     reached = np.concatenate([np.zeros((*w.shape[:-1], 1)), np.cumsum(w[..., order], axis=-1)], axis=-1)

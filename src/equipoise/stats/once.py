@@ -27,7 +27,7 @@ def once(f: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(f)
     def answer(*args: P.args, **kwargs: P.kwargs) -> T:
-        key = _key((*args, *kwargs.items()))
+        key = _key((*args, *(part for pair in kwargs.items() for part in pair)))
         with lock:
             if key in answers:
                 answers.move_to_end(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from equipoise.stats.observation import weight_before
 from equipoise.stats.survival import aalen_johansen
 from equipoise.stats.weighting import weights_of
 
@@ -36,7 +37,7 @@ def influence(
     place = np.minimum(np.searchsorted(u, t), u.size - 1)
     came = (e != 0) & (t <= horizon)
     d, d1 = (np.bincount(place[rows], w[rows], u.size) for rows in (came, came & (e == 1)))
-    r = _weight_before(since, w, u) - _weight_before(t, w, u)
+    r = weight_before(since, w, u) - weight_before(t, w, u)
     some = r > 1e-12 * w.sum()
     inverse = np.divide(1.0, r, out=np.zeros_like(r), where=some)
     hazard = np.minimum(d * inverse, 1.0)
@@ -80,8 +81,3 @@ def pseudo_values(time: np.ndarray, event: np.ndarray, horizon: float, weight: n
         total, slope = influence(t[own], e[own], horizon, weight=w[own])
         made[own] = total + w[own].sum() * slope
     return made
-
-
-def _weight_before(x: np.ndarray, w: np.ndarray, u: np.ndarray) -> np.ndarray:
-    order = np.argsort(x, kind="stable")
-    return np.concatenate([[0.0], np.cumsum(w[order])])[np.searchsorted(x[order], u, side="left")]

@@ -42,10 +42,11 @@ def analysis_rows(rows: Rows, protocol: Protocol) -> tuple[Rows, dict[str, str]]
     Source: Keogh and van Geloven (2024) for prediction had nobody been treated; Seaman and White (2013) for the weights.
     """
     notes = {}
-    if protocol.estimand == "if_untreated":
-        rows, notes["estimand"] = _untreated(rows, protocol)
+    # Missing outcomes first: under the estimand the treated are set aside too, and nobody stands for an outcome of theirs.
     if protocol.missing_outcomes == "weight" and not rows.observed.all() and rows.observed.any():
         rows, notes["missing outcomes"] = _known_for_unknown(rows)
+    if protocol.estimand == "if_untreated":
+        rows, notes["estimand"] = _untreated(rows, protocol)
     return rows, notes
 
 

@@ -44,7 +44,7 @@ def certainty_of(rows: Rows, forecasts: Forecasts, interval: Mapping[str, Any]) 
     if kind in ("predictive", "conformal") and rows.kind == "continuous" and has_interval:
         known = given & rows.observed
         inside = (forecasts.lo[known] <= rows.outcome[known]) & (rows.outcome[known] <= forecasts.hi[known])
-        made["coverage"] = _over(inside.astype(np.float64), np.mean)
+        made["coverage"] = _over(inside.astype(np.float64), lambda x: np.average(x, weights=rows.weight[known]))
     return made
 
 

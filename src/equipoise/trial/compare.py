@@ -52,6 +52,11 @@ def oriented(endpoint: Endpoint, difference: Estimate) -> Estimate:
     return Estimate(-difference.value, difference.se, -difference.hi, -difference.lo, difference.method, difference.p)
 
 
+def one_sided(gain: Estimate) -> float:
+    """p of no gain, from the two-sided one; NaN where it was not estimated."""
+    return gain.p / 2 if gain.value > 0 else 1 - gain.p / 2
+
+
 def number(x: float) -> float | None:
     """A number for JSON: null where it is not finite."""
     return float(x) if math.isfinite(x) else None

@@ -23,7 +23,7 @@ def endpoints_of(kind: str, protocol: Protocol, horizons_days: tuple[float, ...]
         horizons_days: of a time to event, increasing.
 
     Raises:
-        UserError: a name is not an endpoint of this kind, or the horizon was not predicted.
+        UserError: a name is not an endpoint of this kind, the primary one has no better side, or the horizon was not predicted.
     """
     usual, extra = _all(kind, horizons_days)
     horizon = primary_horizon(protocol, horizons_days) if kind == "time_to_event" else None
@@ -40,6 +40,12 @@ def endpoints_of(kind: str, protocol: Protocol, horizons_days: tuple[float, ...]
     chosen = tuple(e for e in (*usual, *extra) if _bare(e.name) in wanted)
     at = f"@h={horizon:g}" if horizon is not None else ""
     primary = next((e for e in chosen if e.name == primary_name + at), None) or next(e for e in chosen if e.name == primary_name)
+    if not primary.sign:
+        raise UserError(
+            f"trial.primary is {primary_name}, of which neither more nor less is better",
+            expected="one of " + ", ".join(dict.fromkeys(_bare(e.name) for e in (*usual, *extra) if e.sign)),
+            mend="choose another trial.primary",
+        )
     return chosen, primary
 
 

@@ -75,7 +75,7 @@ def counts_of(judged: Judged, own: Arm, horizon_days: float | None) -> Counts:
         non_events=non_events,
         prevalence=prevalence,
         abstained=abstained,
-        outcome_missing=int((~rows.observed & first).sum()),
+        outcome_missing=int((rows.missing & first).sum()),
         folds=int(np.unique(sample.fold[sample.repeat == sample.repeat.min()]).size) if sample.size else 0,
         repeats=int(np.unique(sample.repeat).size),
     )

@@ -135,10 +135,11 @@ def _judgement(made: Mapping[str, Any], sites: Questions, protocol: Mapping[str,
         level=float(protocol["level"]),
         margin=protocol["margin"],
         net_benefit_margin=float(protocol["net_benefit_margin_share"]) * (made["prevalence"] or 0.0),
+        claim=protocol["claim"],
     )
     name = "Equipoise" if made["model"] == MODEL else made["model"]
     claim = f"pooled over {len(sites)} sites, about their mean"
-    said = sentence(verdict, model=name, primary=words, gains=gains, claim=claim, opening=max(openings, default=None))
+    said = sentence(verdict, model=name, primary=words, gains=gains, claim=claim, opening=max(openings, default=None), margin=protocol["margin"])
     detail = {
         "sentence": said,
         "reasons": list(verdict.reasons),

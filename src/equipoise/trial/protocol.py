@@ -62,7 +62,8 @@ class Protocol:
             this, in (0, 1), would still be followed at the horizon.
         competing: "competing": who died of something else never has the event; "censor": counted as censored, which no patient can be.
         late_entry: what endpoints at a horizon do with rows that came under observation late: "exclude"; "weight" by one over P(under observation),
-            which takes entry to be independent of risk and event. C and calibration groups count them from their entry on.
+            which takes entry to be independent of risk and event. Harrell's and Antolini's C and the calibration groups count them from their
+            entry on; Uno's C leaves them out.
         propensity_clip: propensities are read as at least this far from 0 and 1, in (0, 0.5).
         min_events: fewest events, and fewest non-events, for a verdict (rows, for a continuous outcome).
         max_missing: largest share of rows without a prediction for a verdict, in [0, 1].

@@ -10,19 +10,21 @@ import numpy as np
 from scipy.special import expit
 
 from equipoise.contract.counter import numpy_stream
-from equipoise.stats.ipcw import known_at
 from equipoise.stats.recalibration import calibration_in_the_large, calibration_slope, log_odds
 from equipoise.stats.regression import linear_slope, mean_residual
+from equipoise.trial.censoring import known_of
 from equipoise.trial.compare import endpoint_table
 from equipoise.trial.endpoint import Endpoint
 from equipoise.trial.judged import Judged
 from equipoise.trial.protocol import Protocol
 from equipoise.trial.rows import Forecasts, Rows
+from equipoise.trial.sample import Sample
 
 FOLDS = 5
 RUNGS = {"in_the_large": "in the large (intercept only)", "intercept_and_slope": "intercept and slope"}
 Line = tuple[float, float]
 """Intercept and slope on the scale where the risk is linear."""
+Fit = Callable[[Rows, Forecasts, np.ndarray, int, bool, Protocol], Line]
 
 
 def ladder(rows: Rows, protocol: Protocol, endpoints: tuple[Endpoint, ...], model: str, scenario: str) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def ladder(rows: Rows, protocol: Protocol, endpoints: tuple[Endpoint, ...], mode
         return {"rungs": {}, "folds": 0, "note": f"not made: fewer than {FOLDS} clusters"}
     fold = _folds(rows.cluster, protocol.seed)
     made: dict[str, Any] = {}
-    arms = {rung: _recalibrated(rows, own, used, fold, slope=rung == "intercept_and_slope") for rung in RUNGS}
+    arms = {rung: _recalibrated(rows, own, used, fold, protocol, slope=rung == "intercept_and_slope") for rung in RUNGS}
     fitted = {rung: forecasts for rung, (forecasts, _, why) in arms.items() if not why}
     judged = Judged(replace(rows, forecasts={(model, rung): f for rung, f in fitted.items()}), protocol, endpoints, np.empty(rows.size), np.empty(0))
     judged.resample([], [(model, rung) for rung in fitted])
@@ -76,13 +78,15 @@ def _folds(cluster: np.ndarray, seed: int) -> np.ndarray:
     return (numpy_stream("recalibration ladder", seed).permutation(n) % FOLDS)[cluster]
 
 
-def _recalibrated(rows: Rows, own: Forecasts, used: np.ndarray, fold: np.ndarray, *, slope: bool) -> tuple[Forecasts, list[list[list[float]]], str]:
+def _recalibrated(
+    rows: Rows, own: Forecasts, used: np.ndarray, fold: np.ndarray, protocol: Protocol, *, slope: bool
+) -> tuple[Forecasts, list[list[list[float]]], str]:
     """Recalibrated answers; the line of each fold and label; and why there is none."""
-    fit: dict[str, Callable[[Rows, Forecasts, np.ndarray, int, bool], Line]] = {"binary": _binary, "time_to_event": _at_horizon, "continuous": _continuous}
+    fit: dict[str, Fit] = {"binary": _binary, "time_to_event": _at_horizon, "continuous": _continuous}
     risk, total, lines = own.risk.copy(), own.total.copy(), []
     for k in range(FOLDS):
         teaching, taught = used & (fold != k), fold == k
-        by_label = [fit[rows.kind](rows, own, teaching, label, slope) for label in range(len(rows.labels))]
+        by_label = [fit[rows.kind](rows, own, teaching, label, slope, protocol) for label in range(len(rows.labels))]
         if not np.isfinite(by_label).all():
             return own, [], "it could not be fitted in every fold: too few events, or risks that do not vary"
         for label, (a, b) in enumerate(by_label):
@@ -98,15 +102,15 @@ def _recalibrated(rows: Rows, own: Forecasts, used: np.ndarray, fold: np.ndarray
     return replace(own, risk=risk, total=total, lo=nothing, hi=nothing, aleatoric=nothing, epistemic=nothing), lines, ""
 
 
-def _binary(rows: Rows, own: Forecasts, where: np.ndarray, label: int, slope: bool) -> Line:
+def _binary(rows: Rows, own: Forecasts, where: np.ndarray, label: int, slope: bool, protocol: Protocol) -> Line:
     return _logistic(own.risk[where, label], rows.outcome[where, label], rows.weight[where], slope)
 
 
-def _at_horizon(rows: Rows, own: Forecasts, where: np.ndarray, label: int, slope: bool) -> Line:
-    """Who entered late had survived until then and is left out, as by the endpoints."""
-    where = where & (rows.entry <= 0)
-    known = known_at(rows.time[where], rows.event[where], rows.horizons_days[label], rows.weight[where])
-    return _logistic(own.risk[where, label], known.status, known.weight, slope)
+def _at_horizon(rows: Rows, own: Forecasts, where: np.ndarray, label: int, slope: bool, protocol: Protocol) -> Line:
+    """The status at the horizon, with the protocol's model of censoring and of late entries, as the endpoints have it."""
+    nothing = np.full(rows.size, np.nan)
+    sample, known = known_of(Sample.of(rows, own, where, protocol, nothing, np.empty(0)), rows.horizons_days[label])
+    return _logistic(sample.risk[:, label], known.status, known.weight, slope)
 
 
 def _logistic(risk: np.ndarray, outcome: np.ndarray, weight: np.ndarray, slope: bool) -> Line:
@@ -116,7 +120,7 @@ def _logistic(risk: np.ndarray, outcome: np.ndarray, weight: np.ndarray, slope: 
     return float(calibration_in_the_large(sloped, outcome, weight)), b
 
 
-def _continuous(rows: Rows, own: Forecasts, where: np.ndarray, label: int, slope: bool) -> Line:
+def _continuous(rows: Rows, own: Forecasts, where: np.ndarray, label: int, slope: bool, protocol: Protocol) -> Line:
     m, y, w = own.risk[where, label], rows.outcome[where, label], rows.weight[where]
     b = float(linear_slope(m, y, w)) if slope else 1.0
     return float(mean_residual(b * m, y, w)), b

@@ -51,7 +51,8 @@ class Rows:
         labels: L values of the ``target`` column, in order.
         outcome: f64 (n, L) as `predict_table` writes it: value, or 0/1 for each class or horizon; for a treatment effect (n, 1), the outcome in
             the arm that was received.
-        observed: bool (n,).
+        observed: bool (n,): the row can be judged, as far as its outcome goes.
+        missing: bool (n,): the row's outcome is not known.
         time: f64 (n,) days; event: i64 (n,); entry: f64 (n,) days; treatment: i64 (n,); weight: f64 (n,).
         cluster: i64 (n,), 0..C-1.
         site: str (n,), "" where not known.
@@ -65,6 +66,7 @@ class Rows:
     labels: tuple[str, ...]
     outcome: np.ndarray
     observed: np.ndarray
+    missing: np.ndarray
     time: np.ndarray
     event: np.ndarray
     entry: np.ndarray
@@ -129,6 +131,7 @@ def rows_of(table: pl.DataFrame, kind: str, classes: tuple[str, ...], *, abstain
         labels=labels,
         outcome=outcome,
         observed=observed,
+        missing=~observed,
         time=time,
         event=event.astype(np.int64),
         entry=first["entry_days"].to_numpy(),

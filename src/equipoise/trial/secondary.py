@@ -12,7 +12,7 @@ from equipoise.contract.errors import UserError
 from equipoise.contract.tables import SCENARIO_ALL
 from equipoise.stats.estimate import Estimate
 from equipoise.stats.multiplicity import benjamini_hochberg, holm
-from equipoise.trial.compare import number, oriented
+from equipoise.trial.compare import number, one_sided, oriented
 from equipoise.trial.endpoint import Endpoint
 from equipoise.trial.judged import Arm, Judged
 
@@ -48,7 +48,7 @@ def secondary_claims(judged: Judged, own: Arm, against: Sequence[str], gate_open
         judged: estimates.
         own: the model on trial.
         against: comparators over which the claim is made.
-        gate_open: whether the primary endpoint showed the gain.
+        gate_open: whether the verdict is a demonstrated gain.
 
     Returns:
         endpoint -> {"p", "p_adjusted", "shown", "against" (the comparator with the largest p), "sentence"}.
@@ -76,12 +76,12 @@ def secondary_claims(judged: Judged, own: Arm, against: Sequence[str], gate_open
 
 def _largest_p(gains: Mapping[str, Estimate]) -> tuple[str, float]:
     """The comparator against which a gain is least sure, and its one-sided p; NaN where one was not estimated."""
-    one_sided = {c: math.nan if math.isnan(g.p) else g.p / 2 if g.value > 0 else 1 - g.p / 2 for c, g in gains.items()}
-    unknown = [c for c, p in one_sided.items() if math.isnan(p)]
-    if unknown or not one_sided:
+    p = {c: one_sided(g) for c, g in gains.items()}
+    unknown = [c for c, value in p.items() if math.isnan(value)]
+    if unknown or not p:
         return (unknown or [""])[0], math.nan
-    worst = max(one_sided, key=lambda c: one_sided[c])
-    return worst, one_sided[worst]
+    worst = max(p, key=lambda c: p[c])
+    return worst, p[worst]
 
 
 def _said(shown: bool, gate_open: bool, p: float) -> str:
@@ -89,4 +89,4 @@ def _said(shown: bool, gate_open: bool, p: float) -> str:
         return "not estimated"
     if shown:
         return "gain shown"
-    return "no gain shown" if gate_open else "no claim: the primary endpoint showed no gain"
+    return "no gain shown" if gate_open else "no claim: no gain was demonstrated in the primary endpoint"

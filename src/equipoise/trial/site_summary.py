@@ -17,6 +17,7 @@ import polars as pl
 from equipoise.contract.errors import UserError
 from equipoise.contract.tables import SCENARIO_ALL
 from equipoise.record import write_json
+from equipoise.trial.analysis_rows import analysis_rows
 from equipoise.trial.cells import Judgeable, cells, decision, edges_of, told
 from equipoise.trial.censoring import known_of
 from equipoise.trial.judged import Arm
@@ -92,7 +93,8 @@ def _question(results: Mapping[str, Any], table: pl.DataFrame, protocol: Protoco
     if results["role"] == "select":
         return made | {"exported": False, "reason": "these are select rows: tuning metrics, no claim"}
     table = table.filter(pl.col("task") == results["task"]) if (table["task"] == results["task"]).any() else table
-    site = _Site(rows_of(table, results["kind"], (), abstain=protocol.abstain), _people(table), protocol, results["model"])
+    rows, _ = analysis_rows(rows_of(table, results["kind"], (), abstain=protocol.abstain), protocol)
+    site = _Site(rows, _people(table), protocol, results["model"])
     if (results["model"], SCENARIO_ALL) not in site.rows.forecasts or not site.enough(site.judged(results["model"])):
         return made | {"exported": False, "reason": f"fewer than {protocol.min_cell} people to be judged, or with or without the event, or in an arm"}
     return made | {"exported": True} | site.summary(results)

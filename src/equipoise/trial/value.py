@@ -23,12 +23,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from equipoise.contract.errors import UserError
 from equipoise.contract.tables import SCENARIO_ALL
 from equipoise.predict_table import hidden_in
 from equipoise.stats.estimate import Estimate
 from equipoise.stats.multiplicity import holm
 from equipoise.stats.presence_weights import presence_probability, presence_weights
-from equipoise.trial.compare import number, oriented
+from equipoise.trial.compare import number, one_sided, oriented
 from equipoise.trial.endpoint import Endpoint
 from equipoise.trial.judged import Judged
 from equipoise.trial.rows import Rows
@@ -57,6 +58,12 @@ def value_tables(judged: Judged, table: pl.DataFrame, model: str, primary: Endpo
         "not_claimed" (the other evidences), "base", "strata", "subsets".
     """
     protocol, rows = judged.protocol, judged.rows
+    if protocol.value_of and primary not in _usual(judged):
+        raise UserError(
+            f"The worth of evidences cannot be claimed by {primary.name}, whose differences are not resampled as they are",
+            expected="one of " + ", ".join(e.name for e in _usual(judged)),
+            mend="choose another trial.primary, or trial.value_of=[]",
+        )
     if not protocol.value_of:
         return {}
     facts = row_facts(table, model)
@@ -139,8 +146,8 @@ def _decide(entries: dict[str, Any], against: Mapping[str, list[Estimate]], judg
     """Fills in each evidence's verdict and its sentence."""
     level = judged.protocol.level
     # An intersection: the claim asks for a gain beside each placebo, so its p is the largest of theirs.
-    one_sided = np.array([np.max([_one_sided(g) for g in own]) for own in against.values()])
-    adjusted = holm(one_sided)
+    p_of_each = np.array([np.max([one_sided(g) for g in own]) for own in against.values()])
+    adjusted = holm(p_of_each)
     for (evidence, entry), p in zip(entries.items(), adjusted, strict=True):
         content = entry["estimands"][AMONG]["gains"]["content"][_first(entry)]
         why_not = "these are select rows" if role == "select" else entry["obstacle"] or ("" if np.isfinite(p) else "the content gain was not estimated")
@@ -153,11 +160,6 @@ def _decide(entries: dict[str, Any], against: Mapping[str, list[Estimate]], judg
 def _first(entry: Mapping[str, Any]) -> str:
     """The primary endpoint's name: the one that every population has."""
     return next(iter(entry["estimands"][POPULATION]["gains"]["content"]))
-
-
-def _one_sided(gain: Estimate) -> float:
-    """p of no gain, from the two-sided one; NaN where it was not estimated."""
-    return gain.p / 2 if gain.value > 0 else 1 - gain.p / 2
 
 
 def _sentence(evidence: str, entry: Mapping[str, Any], content: Mapping[str, Any], words: str, why_not: str, opening: int | None) -> str:

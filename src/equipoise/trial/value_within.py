@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from equipoise.stats.bootstrap import ClusterBootstrap, percentile_interval
-from equipoise.stats.estimate import Estimate, normal_interval
+from equipoise.stats.means import mean_interval
 from equipoise.stats.weighting import ratio
 from equipoise.stats.within_family import within_concordance, within_correlation, within_products, within_slope
 from equipoise.trial.endpoint import Endpoint
@@ -66,12 +67,12 @@ def _sites(judged: Judged, facts: RowFacts, arms: ArmsOf, primary: Endpoint, whe
         for name, others in minus.items():
             if others:
                 by_site[name].append(primary.sign * (value[arms.own] - float(np.mean([value[o] for o in others]))))
-    pooled = {name: gain_line(_mean(np.array(v), judged.protocol.level)) for name, v in by_site.items() if v}
+    pooled = {
+        name: gain_line(replace(mean_interval(np.array(v), judged.protocol.level), method="Student's t over left-out sites"))
+        for name, v in by_site.items()
+        if v
+    }
     return {"sites": len(sites), "gains": pooled, "better_at": {k: int((np.array(v) > 0).sum()) for k, v in by_site.items() if v}}
-
-
-def _mean(value: np.ndarray, level: float) -> Estimate:
-    return normal_interval(float(value.mean()), float(value.std(ddof=1) / np.sqrt(value.size)), level, "Student's t over left-out sites", df=value.size - 1)
 
 
 def _enough(judged: Judged, where: np.ndarray) -> bool:
@@ -87,6 +88,8 @@ def _families(judged: Judged, facts: RowFacts, arms: ArmsOf, where: np.ndarray) 
     rows = judged.rows
     if rows.kind not in ("binary", "continuous"):
         return {"note": f"not estimated for a {rows.kind.replace('_', ' ')} outcome"}
+    if (rows.weight[where] != 1).any():
+        return {"note": "not estimated with analysis weights"}
     if np.unique(rows.repeat).size > 1:
         where = where & (rows.repeat == rows.repeat.min())
     where = where & _with_relatives(rows.cluster, facts.subject, where)

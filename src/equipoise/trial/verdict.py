@@ -69,7 +69,7 @@ def decide(
     level: float,
     margin: float | None,
     net_benefit_margin: float,
-    claim: Claim = "superiority",
+    claim: Claim,
 ) -> Verdict:
     """Applies the rule.
 
@@ -113,7 +113,7 @@ def smallest_gain(se: float, level: float) -> float:
     return float((ndtri((1 + level) / 2) + ndtri(POWER)) * se)
 
 
-def sentence(verdict: Verdict, *, model: str, primary: str, gains: Mapping[str, Estimate], claim: str, opening: int | None, margin: float | None = None) -> str:
+def sentence(verdict: Verdict, *, model: str, primary: str, gains: Mapping[str, Estimate], claim: str, opening: int | None, margin: float | None) -> str:
     """The verdict in one plain sentence, and a second where the rows were opened before.
 
     Args:
