@@ -100,9 +100,13 @@ def test_an_arm_without_both_treatments_is_refused() -> None:
 
 
 def test_a_column_that_is_constant_among_the_rows_fitted_on_says_nothing_of_others() -> None:
-    x = np.column_stack([np.arange(6.0), np.r_[np.zeros(5), 100.0]])
-    made = regression(x, 300 + x[:, 0], np.arange(6) < 5, binary=False)
-    np.testing.assert_allclose(made.mean, 300 + x[:, 0])
+    for constant in (0.0, -0.0500626):  # the second is no binary fraction: its deviation is not exactly 0
+        x = np.column_stack([np.arange(6.0), np.r_[np.full(5, constant), 100.0]])
+        made = regression(x, 300 + x[:, 0], np.arange(6) < 5, binary=False)
+        np.testing.assert_allclose(made.mean, 300 + x[:, 0])
+        risk = regression(x, np.array([0.0, 1.0, 0.0, 1.0, 1.0, np.nan]), np.arange(6) < 5, binary=True)
+        alone = regression(x[:, :1], np.array([0.0, 1.0, 0.0, 1.0, 1.0, np.nan]), np.arange(6) < 5, binary=True)
+        np.testing.assert_allclose(risk.mean, alone.mean)
 
 
 def fold(n: int) -> np.ndarray:

@@ -37,7 +37,7 @@ def group_sequential(
     made = design(at, alpha, power, boundary)
     fixed = fixed_n(end, alpha, power)
     n = [math.ceil(round(share * fixed * made.inflation, 9)) for share in at]
-    null = crossing(at, made.bounds, 0.0)
+    null = np.diff(made.spent, prepend=0.0)
     most = recruited(n[-1], lost)
     head = ("Look", "Share", "People an arm", "Bound of Z", "One-sided p", "Error spent", "Stops, planned effect", "Stops, no effect")
     rows = [

@@ -133,7 +133,7 @@ def _made(config: dict[str, Any], cohort: Cohort, folder: Path, stamp: str, numb
     if processes < 2:
         yield from _work(config, cohort, folder, stamp, numbers)
         return
-    # Each process declares the truth once and takes every so-manieth twin, a few at a time, so that progress can be told.
+    # About 8 parts of consecutive twins a process, so that progress can be told; each part opens the cohort and declares the truth anew.
     share = max(1, len(numbers) // (8 * processes))
     parts = [numbers[i : i + share] for i in range(0, len(numbers), share)]
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:

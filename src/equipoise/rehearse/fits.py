@@ -22,7 +22,7 @@ from equipoise.contract.tables import SCENARIO_ALL
 from equipoise.fit import comparators_of, fit_split, teaching_rows
 from equipoise.learner.train import train_member
 from equipoise.predict_table import outcomes, prediction_table
-from equipoise.rehearse.stand_in import PENALTIES, Additive
+from equipoise.rehearse.stand_in import Additive
 from equipoise.tune import with_values
 
 
@@ -35,14 +35,12 @@ class Fits:
         required: comparators of the verdict.
         not_run: why some did not apply.
         interval: what the predictions' interval is.
-        tried: how many settings the select rows chose from.
     """
 
     table: pl.DataFrame
     required: list[str]
     not_run: dict[str, str]
     interval: dict[str, Any] | None
-    tried: int
 
 
 def settings_of(config: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -73,7 +71,7 @@ def fitted(config: Mapping[str, Any], twin: Cohort, split: Split, question: Ques
     best = int(np.argmin(losses)) if losses else 0
     fit = fit_split(with_values(config, tried[best]), twin, split, "held_out", folder / f"{best}", repeat=0, fold=0, loggers=[])
     table = fit.table.filter((pl.col("scenario") == SCENARIO_ALL) & (pl.col("task") == question.task))
-    return Fits(table, fit.notes["required"], fit.notes["not_run"], fit.notes["prediction"].get("interval"), len(tried))
+    return Fits(table, fit.notes["required"], fit.notes["not_run"], fit.notes["prediction"].get("interval"))
 
 
 def _fast(config: Mapping[str, Any], twin: Cohort, split: Split, question: Question) -> Fits:
@@ -89,7 +87,7 @@ def _fast(config: Mapping[str, Any], twin: Cohort, split: Split, question: Quest
         comparator.fit(twin, teaching_rows(split, "held_out"), question)
         tables.append(_predicted(config, comparator, twin, split, question))
     required = [c.name for c in compared if c.required]
-    return Fits(pl.concat(tables, how="diagonal_relaxed"), required, not_run, None, len(PENALTIES))
+    return Fits(pl.concat(tables, how="diagonal_relaxed"), required, not_run, None)
 
 
 def _predicted(config: Mapping[str, Any], model: Comparator, twin: Cohort, split: Split, question: Question) -> pl.DataFrame:

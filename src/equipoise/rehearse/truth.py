@@ -18,6 +18,7 @@ from equipoise.comparator import Comparator
 from equipoise.contract.errors import UserError
 from equipoise.contract.question import Question
 from equipoise.rehearse.expected import expected_value
+from equipoise.stats.logistic import logistic_fit, logistic_risk
 from equipoise.stats.roc import auroc
 from equipoise.trial.endpoint import Endpoint
 from equipoise.trial.protocol import Protocol
@@ -87,7 +88,7 @@ class Declared:
 
     def _gain(self, size: float, endpoint: Endpoint, protocol: Protocol) -> float:
         truth, null = self.risk(size)[self.population], self.null[self.population]
-        form = expit(_line(null, truth))
+        form = logistic_risk(null[:, None], logistic_fit(null[:, None], truth, ridge=1e-9))
         best, usual = (expected_value(endpoint, protocol, risk, truth) for risk in (truth, form))
         return endpoint.sign * (best - usual)
 
@@ -166,19 +167,6 @@ def _intercept(odds: np.ndarray, mean: float) -> float:
     """The constant that gives expit(odds + constant) this mean."""
     low, high = logit(mean) - odds.max(), logit(mean) - odds.min()
     return float(brentq(lambda a: float(expit(odds + a).mean()) - mean, low - 1e-6, high + 1e-6))
-
-
-def _line(x: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """The log odds a + b x that are best for outcomes with probabilities p, by Newton's method."""
-    design = np.column_stack([np.ones_like(x), x])
-    beta = np.array([logit(p.mean()), 0.0])
-    for _ in range(50):
-        q = expit(design @ beta)
-        step = np.linalg.lstsq((design.T * (q * (1 - q))) @ design, design.T @ (p - q), rcond=None)[0]
-        beta = beta + step
-        if np.abs(step).max() < 1e-10:
-            break
-    return np.asarray(design @ beta)
 
 
 def _component(cohort: Cohort, train: np.ndarray, question: Question, null: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:

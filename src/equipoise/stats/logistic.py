@@ -16,7 +16,7 @@ def logistic_fit(x: np.ndarray, y: np.ndarray, *, ridge: float = 1e-6) -> np.nda
 
     Args:
         x: f64 (n, k), finite, best of about unit spread.
-        y: (n,), 0 or 1, both of them present.
+        y: (n,), 0 or 1, or between; their mean in (0, 1).
         ridge: > 0; the intercept has none.
 
     Returns:

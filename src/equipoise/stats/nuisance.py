@@ -54,7 +54,7 @@ def regression(x: np.ndarray, y: np.ndarray, fitted_on: np.ndarray | None = None
     [1.0, 2.0, 3.0]
     """
     on = np.ones(len(y), dtype=bool) if fitted_on is None else fitted_on
-    spread = x[on].std(0)
+    spread = np.where(np.ptp(x[on], axis=0) > 0, x[on].std(0), 0.0)  # the deviation of a constant is 0 only where it is a binary fraction
     # A column that is constant among the rows fitted on says nothing of other rows, whatever it is there.
     design = np.column_stack([np.ones(len(y)), np.where(spread > 0, (x - x[on].mean(0)) / np.where(spread > 0, spread, 1.0), 0.0)])
     if not binary:

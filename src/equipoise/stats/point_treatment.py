@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from equipoise.stats.aipw import doubly_robust_scores
 from equipoise.stats.estimate import Estimate, normal_interval
 from equipoise.stats.nuisance import Regression, regression
+from equipoise.stats.policy import arm_scores
 from equipoise.stats.propensity import arm_weights
 
 Learner = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -168,10 +168,10 @@ def aipw_effect(
     # A missing outcome is put at its expectation, an observed one moved away from it by 1 / pi: the usual score of that outcome is the wanted one.
     own = np.where(a == 1, m1, m0)
     y = own + np.where(seen, (np.where(seen, y, 0.0) - own) / pi, 0.0)
-    score0, score1 = (m + arm / chance * (y - m) for m, arm, chance in ((m0, 1 - a, 1 - e), (m1, a, e)))
-    means = [float(score0.mean()), float(score0.mean() + doubly_robust_scores(y, a, m0, m1, e).mean())]
+    score = arm_scores(y, a, m0, m1, e)
+    means = score.mean(0)
     made = "AIPW" if fold is None else f"AIPW, cross-fitted in {np.unique(fold).size} folds"
-    return _contrast(means, [score0 - means[0], score1 - means[1]], level, cluster, f"{made}, influence function")
+    return _contrast(means.tolist(), list((score - means).T), level, cluster, f"{made}, influence function")
 
 
 def _turns(fold: np.ndarray | None, n: int) -> list[tuple[np.ndarray, np.ndarray]]:

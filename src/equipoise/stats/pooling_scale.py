@@ -48,7 +48,8 @@ LOGIT = Scale("log odds", lambda x: np.asarray(logit(x)), lambda x: 1 / (x * (1 
 LOG = Scale("logarithm", np.log, lambda x: 1 / x, np.exp)
 FISHER_Z = Scale("Fisher's z", np.arctanh, lambda x: 1 / (1 - x**2), np.tanh)
 
-_SCALES = {"auroc": LOGIT, "td_auc": LOGIT, "antolini_c": LOGIT, "harrell_c": LOGIT, "uno_c": LOGIT, "observed_expected": LOG, "pearson_r": FISHER_Z}
+_AREAS = ("auroc", "td_auc", "td_auc_event_free", "antolini_c", "harrell_c", "uno_c")
+_SCALES = dict.fromkeys(_AREAS, LOGIT) | {"observed_expected": LOG, "pearson_r": FISHER_Z}
 
 
 def scale_of(endpoint: str) -> Scale:
@@ -61,7 +62,7 @@ def scale_of(endpoint: str) -> Scale:
 
     Source: Snell et al. (2018); Debray et al. (2017); Fisher (1921).
 
-    >>> scale_of("auroc").name, scale_of("calibration_slope").name
+    >>> scale_of("td_auc_event_free").name, scale_of("calibration_slope").name
     ('log odds', 'as it is')
     """
     return _SCALES.get(endpoint, IDENTITY)

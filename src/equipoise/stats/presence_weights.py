@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from equipoise.stats.logistic import logistic_fit, logistic_risk
+from equipoise.stats.propensity import effective_rows
 
 LARGEST = 10.0
 """A weight is read as at most this many times the median one: a few rows must not be the whole estimate."""
@@ -18,13 +19,11 @@ class PresenceWeights:
 
     Args:
         weight: f64 (n,), mean 1 over the rows with the evidence, 0 without.
-        probability: f64 (n,), P(present | x).
         effective_rows: (sum w)^2 / sum w^2, Kish's effective sample size.
         truncated: rows whose weight was cut.
     """
 
     weight: np.ndarray
-    probability: np.ndarray
     effective_rows: float
     truncated: int
 
@@ -65,10 +64,10 @@ def presence_weights(present: np.ndarray, probability: np.ndarray, absent_as: np
     raw = np.where(present, 1 + absent_as * (1 - probability) / np.maximum(probability, 1e-9), 0.0)
     n = int(present.sum())
     if not n:
-        return PresenceWeights(raw, probability, 0.0, 0)
+        return PresenceWeights(raw, 0.0, 0)
     largest = LARGEST * float(np.median(raw[present]))
     cut = np.minimum(raw, largest)
-    return PresenceWeights(cut * (n / cut.sum()), probability, float(cut.sum() ** 2 / (cut**2).sum()), int((raw > largest).sum()))
+    return PresenceWeights(cut * (n / cut.sum()), effective_rows(cut), int((raw > largest).sum()))
 
 
 def tilt(outcome: np.ndarray, risk: np.ndarray, delta: float) -> np.ndarray:

@@ -172,14 +172,24 @@ def linear_shrinkage(n: int, parameters: int, r2: float) -> float:
 
 
 def n_for_linear_shrinkage(parameters: int, r2: float, shrinkage: float) -> int:
-    """Criterion 1, linear model: the smallest n with `linear_shrinkage` >= shrinkage.
+    """Criterion 1, linear model: the n from which on `linear_shrinkage` >= shrinkage.
+
+    Near P + 2 people the apparent R2 is close to 1, and the expected shrinkage first falls as n grows: an n there is none to plan with.
 
     Source: Riley et al. (2019, part I), criterion (i).
 
-    >>> n_for_linear_shrinkage(25, 0.2, 0.9)
-    918
+    >>> n_for_linear_shrinkage(25, 0.2, 0.9), n_for_linear_shrinkage(25, 0.2, 0.7)
+    (918, 225)
     """
-    return smallest_n(lambda n: linear_shrinkage(n, parameters, r2) >= shrinkage, parameters + 2)
+
+    def of(n: int) -> float:
+        return linear_shrinkage(n, parameters, r2)
+
+    least = parameters + 2
+    if parameters < 3:
+        return least  # no shrinkage is expected
+    bottom = smallest_n(lambda n: of(n + 1) >= of(n), least)
+    return least if of(bottom) >= shrinkage else smallest_n(lambda n: of(n) >= shrinkage, bottom)
 
 
 def n_for_linear_optimism(parameters: int, r2: float, optimism: float) -> int:
