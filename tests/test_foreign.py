@@ -41,7 +41,7 @@ def evaluated(table: str, folder: str, *, kind: str | None = None, endpoints: li
         "site": None,
         "trial": {k: v for k, v in trial.items() if k != "hash"},
     }
-    return evaluate_foreign(config, Path(folder))
+    return evaluate_foreign(config, Path(folder), f"equipoise evaluate predictions={table}")
 
 
 def test_columns_of_the_config_are_columns_of_the_predictions_table() -> None:

@@ -52,9 +52,9 @@ def test_a_cross_validation_judges_every_row_once_and_counts_the_configurations(
     table = pl.read_parquet("first/predictions.parquet").filter(pl.col("model") == "equipoise")
     assert table.height == table["subject_id"].n_unique() == 200
     assert sorted(p.name for p in Path("first").glob("fold_*")) == ["fold_0_0", "fold_0_1", "fold_0_2"]
-    assert "1 configuration was tried on these folds" in Path("first/report.html").read_text()
+    assert "this is opening 1 of these rows" in Path("first/report.html").read_text()
     assert main(["run", *words, "seed=1", "run_dir=second"]) == 0
-    assert "2 configurations were tried on these folds" in Path("second/report.html").read_text()
+    assert "this is opening 2 of these rows" in Path("second/report.html").read_text()
     assert json.loads(Path("second/results.json").read_text())["verdict_detail"]["exploratory"]
     # Two sets of rows were opened at once: all of them, and those that the roles hold out.
     assert len(json.loads(Path("second/claims.json").read_text())["seal"]["ledger"]) == 2

@@ -9,7 +9,7 @@ from typing import Any
 from equipoise.contract.errors import UserError
 from equipoise.judge import judge, open_seal, predictions_hash
 from equipoise.predict_table import read_predictions
-from equipoise.record import read_run_file, write_json
+from equipoise.record import config_hash, read_run_file, write_json
 from equipoise.trial.protocol import protocol_of
 
 
@@ -46,12 +46,13 @@ def config_of_run(folder: Path, overrides: Sequence[str], composed: Mapping[str,
     return {**saved, "run_dir": str(folder), "predictions": None}
 
 
-def judge_again(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def judge_again(config: Mapping[str, Any], folder: Path, command: str) -> dict[str, Any]:
     """Judges a finished run's predictions by the config's protocol.
 
     Args:
         config: the run's own, its protocol perhaps changed (see `config_of_run`).
         folder: the run folder.
+        command: the command line, for the record of another protocol's page.
 
     Returns:
         results.json's content.
@@ -71,6 +72,9 @@ def judge_again(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     if protocol.hash != results.get("protocol", {}).get("hash"):
         # Whoever changes the protocol has seen the results: a new opening, beside the first and not over it.
         home = folder / f"evaluated_{protocol.hash}"
+        from omegaconf import OmegaConf
+
+        manifest |= {"command": command, "config_hash": config_hash(config), "config_yaml": OmegaConf.to_yaml(OmegaConf.create(dict(config)))}
         manifest["opening"] = open_seal(config, str(notes["cohort"]["hash"]), table, str(notes["role"]))
         write_json(home / "manifest.json", manifest)
     made = judge(config, home, manifest, table, notes, manifest["opening"], predictions=folder / "predictions.parquet")

@@ -14,7 +14,7 @@ from equipoise.contract.question import TargetKind
 from equipoise.contract.tables import MODEL
 from equipoise.judge import predictions_hash, publish
 from equipoise.predict_table import read_predictions
-from equipoise.record import commit, config_hash, versions
+from equipoise.record import commit, versions
 from equipoise.trial.protocol import protocol_of
 from equipoise.trial.table import from_foreign, validated
 from equipoise.whole_file import write_whole
@@ -25,11 +25,16 @@ FOREIGN_MODEL = "the model"
 NO_SEAL = "no seal was kept over these rows: their table came from a file"
 
 
-def evaluate_foreign(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def evaluate_foreign(config: Mapping[str, Any], folder: Path, command: str) -> dict[str, Any]:
     """Evaluates ``config["predictions"]``; writes the judged lines as predictions.parquet and what `judge.publish` writes into the run folder.
 
     The table needs subject_id, outcome, risk, under these names or those in ``config["columns"]``; wide columns ``comparator_<name>`` are the methods
     to compare with, all of them required. ``config["kind"]`` says what the outcome is; without it 0 and 1 are binary, other numbers continuous.
+
+    Args:
+        config: the command's.
+        folder: the run folder.
+        command: the command line, for the record; the table's path is shortened to its name.
 
     Raises:
         UserError: the file is missing, cannot be read, or lacks a column; or the run folder holds a run.
@@ -54,13 +59,11 @@ def evaluate_foreign(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         }
         for (task,), own in table.group_by("task", maintain_order=True)
     ]
-    words = [f"columns.{ours}={theirs}" for ours, theirs in columns.items()] + ([f"kind={kind}"] if kind else [])
     context = {
         "name": path.stem,
-        "command": " ".join([f"equipoise evaluate predictions={path.name}", *words]),
+        "command": command.replace(str(config["predictions"]), path.name),
         "versions": versions(),
         "commit": commit(),
-        "config_hash": config_hash(config),
         "statements": {k: v for k, v in config["statements"].items() if v},
         "ledger_note": f"A table judged from a file (hash {predictions_hash(table)}): no seal was kept over these rows.{left_out}",
     }

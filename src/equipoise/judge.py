@@ -22,7 +22,7 @@ from equipoise.rehearsed import ledger_note
 from equipoise.report import write_report, written
 from equipoise.trial.claims import claims_of, results_of, sha256, versions
 from equipoise.trial.protocol import Protocol, protocol_of
-from equipoise.trial.site_summary import write_site_summary
+from equipoise.trial.site_summary import FILE, site_summary
 
 log = logging.getLogger("equipoise.judge")
 
@@ -156,14 +156,15 @@ def judge(
         }
         for question in notes["questions"]
     ]
+    seal = seal_record(config, str(notes["cohort"]["hash"]), table, str(notes["role"]), opening)
     return publish(
         folder,
         table,
         protocol_of(config["trial"]),
         asked,
         predictions=predictions or folder / "predictions.parquet",
-        seal=seal_record(config, str(notes["cohort"]["hash"]), table, str(notes["role"]), opening),
-        context=_context(config, folder, manifest, notes, opening),
+        seal=seal,
+        context=_context(config, folder, manifest, notes, opening) | {"rehearsal": _rehearsal(notes.get("rehearsal"), config, seal)},
         site=config["site"],
     )
 
@@ -196,12 +197,16 @@ def publish(
     """
     for one in asked:
         log.info("evaluating %s on %s rows", one["task"], one["role"])
-    write_json(folder / "results.json", results_of(table, protocol, asked))
+    judged = results_of(table, protocol, asked)
+    summary = site_summary(judged, table, site=site) if site else None  # a name that is refused is refused before anything is written
+    write_json(folder / "results.json", judged)
     write_json(folder / "context.json", context)
     results, context = (json.loads((folder / name).read_text()) for name in ("results.json", "context.json"))
     write_report(folder, results, context)
-    if site:
-        write_site_summary(folder, results, table, site=site)
+    if summary:
+        write_json(folder / FILE, summary)
+    else:
+        (folder / FILE).unlink(missing_ok=True)
     claims = claims_of(
         results,
         asked,
@@ -217,7 +222,7 @@ def publish(
 
 def published(folder: Path) -> list[str]:
     """What `publish` wrote into a folder beside claims.json, by name relative to it."""
-    return ["results.json", "context.json", *written(folder)]
+    return ["results.json", "context.json", *([FILE] if (folder / FILE).is_file() else []), *written(folder)]
 
 
 def _context(config: Mapping[str, Any], folder: Path, manifest: dict[str, Any], notes: dict[str, Any], opening: int | None) -> dict[str, Any]:
@@ -244,13 +249,14 @@ def _context(config: Mapping[str, Any], folder: Path, manifest: dict[str, Any], 
         "reader_notes": notes["prediction"].get("reader_notes", {}),
         "interval": notes["prediction"].get("interval"),
         "tuned": [t["chosen"] for t in notes["tuned"]],
-        "rehearsal": _of_protocol(notes.get("rehearsal"), config),
     }
 
 
-def _of_protocol(rehearsal: Mapping[str, Any] | None, config: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """A rehearsal says nothing of another protocol, by which a finished run may be judged again."""
-    return rehearsal if rehearsal and rehearsal["protocol_hash"] == protocol_of(config["trial"]).hash else None
+def _rehearsal(found: Mapping[str, Any] | None, config: Mapping[str, Any], seal: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The rehearsal of this protocol, and whether the ledger's line of the opening names it: only then is it known to have come first."""
+    if not found or found["protocol_hash"] != protocol_of(config["trial"]).hash:
+        return None
+    return {**found, "in_ledger": any(line.get("rehearsal") == found["hash"] for line in seal.get("ledger", []))}
 
 
 def log_results(loggers: list[Any], results: Mapping[str, Any]) -> None:

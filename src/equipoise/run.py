@@ -55,7 +55,7 @@ def run_verb(verb: str, config: dict[str, Any], folder: Path, *, command: str, s
     work: Callable[..., dict[str, Any]] = {"cohort": _cohort, "train": _train, "predict": _predict, "evaluate": _evaluate, "run": _run}[verb]
     _refuse_early(verb, config, folder)
     if verb == "evaluate":
-        return work(config, folder, {}, sweep)
+        return work(config, folder, {"command": command}, sweep)
     print_config(config)
     if verb == "cohort":
         return work(config, folder, {}, sweep)
@@ -98,6 +98,8 @@ def threads(n: int) -> Iterator[None]:
 def _refuse_early(verb: str, config: Mapping[str, Any], folder: Path) -> None:
     """Mistakes that can be seen before anything is written, or hours of training before they would show."""
     protocol_of(config["trial"])
+    if config["site"] is not None and not str(config["site"]).strip():
+        raise UserError("Config key site is blank", expected="the name of a hospital or cohort, or null", mend="correct site")
     if verb in ("run", "train"):
         from equipoise.task.time_to_event import refuse_open_horizons
 
@@ -273,7 +275,7 @@ def _evaluate(config: dict[str, Any], folder: Path, manifest: dict[str, Any], sw
     if config["predictions"]:
         from equipoise.foreign import evaluate_foreign
 
-        return evaluate_foreign(config, folder)
+        return evaluate_foreign(config, folder, manifest["command"])
     from equipoise.again import judge_again
 
-    return judge_again(config, folder)
+    return judge_again(config, folder, manifest["command"])

@@ -260,7 +260,7 @@ def test_the_page_is_replaced_at_once_and_a_failed_write_leaves_the_old_one(tmp_
     def broken(*_: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("equipoise.report.page.os.replace", broken)
+    monkeypatch.setattr("equipoise.whole_file.os.replace", broken)
     with pytest.raises(OSError, match="no space"):
         write_report(tmp_path, KINDS["continuous"], context())
     assert at.read_text() == old

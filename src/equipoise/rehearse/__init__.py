@@ -59,8 +59,10 @@ def rehearse(config: dict[str, Any], folder: Path, *, command: str) -> dict[str,
     with recording(folder, command) as manifest, threads(int(config["trainer"]["threads"])):
         cohort = open_source(config)
         question_of(config, cohort)
-        manifest |= {"config_hash": config_hash(config), "name": config["name"], "config_yaml": save_config(config, folder), "cohort_hash": cohort.hash}
         stamp = _stamp(config, cohort)
+        for twin in sorted((folder / "twins").glob("*.json")):
+            _read(twin, stamp)  # another rehearsal's folder is refused before its config is written over
+        manifest |= {"config_hash": config_hash(config), "name": config["name"], "config_yaml": save_config(config, folder), "cohort_hash": cohort.hash}
         _run_twins(config, cohort, folder, stamp)
         twins = [_read(_place(folder, i), stamp) or {} for i in range(int(config["rehearse"]["twins"]))]
         made = _content(config, cohort, twins)

@@ -109,7 +109,7 @@ def _seal(results: Mapping[str, Any], q: Beside) -> Html:
     elif not known:
         text = "The runs' records say nothing of an opening of these rows."
     else:
-        noun = "configurations were tried on these folds" if q.finding.crossed else "openings of these rows"
+        noun = "openings of these rows, or of held-out rows among them" if q.finding.crossed else "openings of these rows"
         own = ", ".join(f"{run}: {k}" for run, k in known.items())
         text = f"At least {max(known.values())} {noun} are on record (the number of each run's own: {own}). "
         text += "This comparison opens no row that the runs had not opened, and adds no line to the ledger."

@@ -8,7 +8,7 @@ from importlib.resources import files
 from equipoise.report.markup import Html, join, tag
 
 
-def document(title: str, body: Sequence[Html], style: str = "") -> str:
+def document(title: str, body: Sequence[Html | str], style: str = "") -> str:
     """One HTML document without scripts or outside references, in the house's style and further ``style``."""
     own = (files("equipoise.report") / "style.css").read_text(encoding="utf-8")
     head = join(

@@ -30,7 +30,9 @@ def _of_claim(finding: Finding) -> Iterator[str]:
         yield "select rows chose epochs or settings; nothing on this page is a claim"
     elif finding.crossed:
         yield "cross-validation has no seal, and its folds share training rows: intervals describe these folds, not new cohorts"
-    if not finding.crossed:
+    if not finding.crossed and not context.get("seeds"):
+        yield "how many seeds or training samples stand behind the model is not recorded: the claim is about these predictions"
+    elif not finding.crossed:
         if seeds <= 1:
             yield "one seed: the claim is about this fitted model, not about the way of making it; other seeds or training rows would give other models"
         else:
@@ -41,7 +43,8 @@ def _of_claim(finding: Finding) -> Iterator[str]:
     if context.get("benchmark_note"):
         yield f"development benchmark: {context['benchmark_note']}"
     if not finding.tuning and finding.comparators:
-        yield "one primary endpoint carries the verdict; the other endpoints are secondary and not adjusted for their number"
+        declared = " and the declared secondary claims behind it" if dig(finding.results, "protocol", "secondary") else ""
+        yield f"one primary endpoint carries the verdict{declared}; the other endpoints describe and are not adjusted for their number"
 
 
 def _of_size(finding: Finding) -> Iterator[str]:
@@ -66,13 +69,16 @@ def _of_rows(finding: Finding) -> Iterator[str]:
     sites = _sites(finding)
     if sites == 1:
         yield "single site, or no sites named: whether the model travels to another place was not examined"
-    elif sites is None:
+    elif sites is None and manifest:
         yield "no sites are named: all rows come from the same sources, and whether the model travels to another place was not examined"
     missing, abstained = finite(n.get("outcome_missing")), finite(n.get("abstained"))
     if missing:
         rows = finite(n.get("rows")) or 0
         share = percent(missing / (missing + rows))
-        yield f"{count(missing)} rows without an observed outcome ({share}) are left out; if they are missing for a reason, the endpoints are biased"
+        fate = "are left out; if they are missing for a reason, the endpoints are biased"
+        if dig(finding.results, "protocol", "missing_outcomes") == "weight":
+            fate = "are stood for by weighted rows with one; if they are missing for a reason that risks and site do not tell, the endpoints are biased"
+        yield f"{count(missing)} rows without an observed outcome ({share}) {fate}"
     if abstained:
         yield f"the model abstained on {count(abstained)} rows"
 

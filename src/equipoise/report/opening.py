@@ -70,7 +70,10 @@ def question(finding: Finding) -> str:
         return f"How well does this setting of {finding.model_name} predict {what} in the rows kept for choosing settings?"
     n = finite(dig(finding.results, "n", "rows"))
     rows = f"{count(n)} rows" if n is not None else "rows"
-    return f"Does {finding.model_name} predict {what}{than} in {rows} that no model was fitted to?"
+    fitted = (
+        ", each judged by models that were not fitted to it" if finding.crossed else " that no model was fitted to" if finding.context.get("training") else ""
+    )
+    return f"Does {finding.model_name} predict {what}{than} in {rows}{fitted}?"
 
 
 def verdict(finding: Finding) -> Html:
@@ -202,7 +205,7 @@ def seal(finding: Finding) -> Html:
     elif finding.crossed:
         first = "Cross-validation has no seal: every row is held out once per repeat, and nothing stops a second look."
         if opening is not None:
-            first += f" As far as is known, {opening:.0f} configuration{'s were' if opening > 1 else ' was'} tried on these folds."
+            first += f" As far as is known, this is opening {opening:.0f} of these rows, or of the cohort's held-out rows among them."
     elif opening is None:
         first = "The seal was not recorded for these rows."
     elif opening <= 1:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from equipoise.record import fault
 from equipoise.report import (
     alerts,
     certainty,
@@ -35,6 +35,7 @@ from equipoise.report.finding import Finding
 from equipoise.report.markup import Html, Numbering, paragraph, tag
 from equipoise.report.pack.whole import PARTS, pack
 from equipoise.report.reading import mapping
+from equipoise.whole_file import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -63,13 +64,14 @@ def write_report(folder: Path, results: Mapping[str, Any], context: Mapping[str,
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tables").mkdir(exist_ok=True)
-    _write(folder / "tables" / "endpoints.csv", tables.endpoints_csv(results))
-    _write(folder / "tables" / "comparisons.csv", tables.comparisons_csv(results))
-    for name, made in _TABLES.items():
-        if (text := made(results)).count("\n") > 1:
-            _write(folder / "tables" / f"{name}.csv", text)
-    for name, table in curve_tables(results).items():
-        _write(folder / "tables" / f"{name}.csv", table)
+    made = {"endpoints": tables.endpoints_csv(results), "comparisons": tables.comparisons_csv(results)}
+    made |= {name: text for name, make in _TABLES.items() if (text := make(results)).count("\n") > 1}
+    made |= curve_tables(results)
+    for name, text in made.items():
+        _write(folder / "tables" / f"{name}.csv", text)
+    for left in (folder / "tables").glob("*.csv"):
+        if left.stem not in made:  # of an earlier report in this folder, by another protocol or of another table
+            left.unlink()
     for name, text in pack(results, context).items():
         _write(folder / name, text)
     at = folder / "report.html"
@@ -84,12 +86,7 @@ def written(folder: Path) -> list[str]:
 
 
 def _write(at: Path, text: str) -> None:
-    part = at.with_name(f".{at.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, at)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(at, lambda f: f.write(text.encode()))
 
 
 def page(results: Mapping[str, Any], context: Mapping[str, Any]) -> str:
@@ -143,7 +140,7 @@ def _safely(name: str, make: Callable[[], Html]) -> Html:
     try:
         return make()
     except Exception as e:
-        log.warning("report: section %r could not be made (%s)", name, type(e).__name__, exc_info=True)
+        log.warning("report: section %r could not be made (%s)", name, fault(e))
         said = f"Not estimated: this section could not be made from the results ({type(e).__name__})."
         return tag("section", tag("h2", name), paragraph(said, kind="missing"))
 

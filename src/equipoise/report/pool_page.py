@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import Any
 
 from matplotlib.axes import Axes
 
 from equipoise.report.axes import FAINT, INK, MODEL_COLOUR, SOFT, house_style, light_grid, new_axes, to_svg
+from equipoise.report.document import document
 from equipoise.report.figures import HALF, HEIGHT, decision
 from equipoise.report.forest import Line, Panel, forest
 from equipoise.report.markup import Html, Numbering, bullets, facts, join, paragraph, section, tag
@@ -43,13 +43,7 @@ def pool_page(results: Mapping[str, Any]) -> str:
     for i, (task, question) in enumerate(results["questions"].items()):
         body += _question(task, question, results, numbering, level, f"q{i}")
     body += [_sites(results, numbering), _reading(results, level)]
-    style = (files("equipoise.report") / "style.css").read_text(encoding="utf-8")
-    head = join(
-        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
-        tag("title", "Pooled validation: Equipoise"),
-        tag("style", Html(style)),
-    )
-    return f'<!doctype html>\n<html lang="en">\n{tag("head", head)}\n<body>\n{tag("main", join(*body, by=Html(chr(10))))}\n</body>\n</html>\n'
+    return document("Pooled validation: Equipoise", body)
 
 
 def _question(task: str, question: Mapping[str, Any], results: Mapping[str, Any], numbering: Numbering, level: float, anchor: str) -> list[Html | str]:

@@ -25,11 +25,20 @@ def rehearsal(context: Mapping[str, Any], numbering: Numbering) -> Html:
     found = mapping(context, "rehearsal")
     if not found:
         return Html("")
-    first = f"Before the held-out rows were opened, this protocol was rehearsed (finished {found.get('finished')}, hash {found.get('hash')}). "
-    first += "The hash stands in the ledger's line of the opening."
+    first = _when(found, finite(context.get("opening")))
     if found.get("config_hash") != context.get("config_hash"):
         first += " The rehearsed config differs from this run's in settings other than cohort and protocol."
     return section("Rehearsal", paragraph(first), *body(found, numbering), anchor="rehearsal")
+
+
+def _when(found: Mapping[str, Any], opening: float | None) -> str:
+    """Whether the rehearsal came before the rows were opened, as far as the ledger shows."""
+    told = f"finished {found.get('finished')}, hash {found.get('hash')}"
+    if not found.get("in_ledger") or opening is None:
+        return f"This protocol was rehearsed ({told}); the ledger does not show that this came before the rows were opened."
+    if opening > 1:
+        return f"Before this opening ({opening:.0f}) the protocol was rehearsed ({told}); the rows had been opened before."
+    return f"Before the held-out rows were opened, this protocol was rehearsed ({told}). The hash stands in the ledger's line of the opening."
 
 
 def body(found: Mapping[str, Any], numbering: Numbering) -> list[Html]:
@@ -83,8 +92,8 @@ def _table(found: Mapping[str, Any], numbering: Numbering) -> Html:
     note = (
         f"Planted gain: by how much the best possible risk's {endpoint} beats the best one of the null's form. Truly: in expectation over outcomes, of the "
         "very models that were fitted, over all held-out rows, the least over the required comparators. Falsely: a gain was claimed where it is not above 0 "
-        "against every required comparator, or net benefit is truly inferior. By formula: 2.8 standard errors of the primary difference, the largest over "
-        "comparators, on average. Intervals: Wilson's, over twins."
+        "against every required comparator, or net benefit is truly inferior. By formula: the multiple of the standard error of the primary "
+        "difference that the verdict prints, the largest over comparators, on average. Intervals: Wilson's, over twins."
     )
     caption = f"What the protocol said of {count(dig(found, 'figures', 'twins'))} twins at each planted gain."
     return numbering.table(caption, head, rows, note=note, kind="wide")

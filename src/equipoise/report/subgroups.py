@@ -16,8 +16,9 @@ from equipoise.report.text import bounds, count, estimate, finite, number, p_sho
 from equipoise.report.vocabulary import column_label, humane, lower
 
 LEAD = (
-    "A group is shown as declared before the rows were opened. Groups are smaller than the whole, so their intervals are wider, and a difference between "
-    "two groups is shown by the interaction test, not by one interval that excludes zero beside another that does not. No verdict rests on a subgroup."
+    "Groups are those that the protocol names (when it was declared: see Protocol). They are smaller than the whole, so their intervals are wider, and a "
+    "difference between two groups is shown by the interaction test, not by one interval that excludes zero beside another that does not. No verdict "
+    "rests on a subgroup."
 )
 DECISIONS = ("sensitivity", "specificity", "ppv", "selection_rate")
 COLUMNS = ("task", "column", "group", "rows", "events", "kind", "comparator", "metric", "value", "lo", "hi", "p", "p_adjusted", "method", "note")

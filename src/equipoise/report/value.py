@@ -17,7 +17,7 @@ from equipoise.report.vocabulary import humane, lower
 
 LEAD = (
     "Total gain: the model beside one that was fitted without the evidence. Content gain: beside models in which the evidence's rows had changed places "
-    "among people of one site and ancestry, so that who has it was kept and what it says was not. Presence gain: the rest, which is what the model takes "
+    "among people of like strata (named below), so that who has it was kept and what it says was not. Presence gain: the rest, which is what the model takes "
     "from who has the evidence, and from site and ancestry as far as the strata keep them. Positive is better; a presence gain below 0 is the "
     "price of fitting what says nothing. Only the content gain among those with the "
     "evidence carries a verdict; everything else is secondary."

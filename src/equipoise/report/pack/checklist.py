@@ -55,7 +55,14 @@ def checklist(title: str, lead: str, sections: Mapping[str, Sequence[Item]], fin
     """
     answers = {item.number + heading: item.answered(finding) for heading, items in sections.items() for item in items}
     done, total = sum(ok for ok, _ in answers.values()), len(answers)
-    lines = [f"# {title}", "", lead, "", f"{done} of {total} items point at an artefact of this run; {total - done} are not done.", ""]
+    lines = [
+        f"# {title}",
+        "",
+        lead,
+        "",
+        f"{done} of {total} items are answered by an artefact of this run or by a statement of its authors; {total - done} are not done.",
+        "",
+    ]
     for heading, items in sections.items():
         lines += [f"## {heading}", "", "| item | topic | asks for | where |", "|---|---|---|---|"]
         lines += [f"| {i.number} | {i.topic} | {i.asks} | {_cell(answers[i.number + heading][1])} |" for i in items]

@@ -44,6 +44,9 @@ def committee(finding: Finding) -> str:
     figures = curves.curves(finding, ("calibration", "decision", "scatter"))
     limits = section("What limits the claim", bullets(limits_of(finding)[:MOST_LIMITS]), anchor="limits")
     declared = section("What was declared", _facts(finding), anchor="declared")
+    several = len(mapping(finding.results, "tasks")) + 1
+    if several > 1:
+        limits = join(limits, paragraph(f"This run answers {several} questions; this is the first, the others stand in the full report.", kind="note"))
     second = tag("div", declared, limits, _decide(), _foot(), class_="second")
     return document(f"{opening.title(finding)}: for the committee", [*first, figures, second], STYLE)
 

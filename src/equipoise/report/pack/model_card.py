@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from equipoise.report.finding import Finding, triple
 from equipoise.report.limits import limits_of
+from equipoise.report.pack.places import made_here
 from equipoise.report.reading import dig, lines, mapping
 from equipoise.report.text import NOT_ESTIMATED, count, estimate, listed
 from equipoise.report.vocabulary import VERDICTS
@@ -20,6 +21,12 @@ def model_card(finding: Finding) -> str:
 def _details(finding: Finding) -> Iterator[str]:
     context = finding.context
     yield "## Model details"
+    if not made_here(finding):
+        yield "- Made by: not recorded; its predictions came as a table"
+        yield f"- Judged by: {context.get('command') or 'not recorded'}; {_versions(finding)}"
+        yield "- Licence and contact: for the authors to say"
+        yield ""
+        return
     yield f"- Made by: {context.get('command') or 'not recorded'}"
     yield f"- Version: {_versions(finding)}; commit {context.get('commit') or 'not recorded'}; config {context.get('config_hash') or 'not recorded'}"
     parameters = context.get("n_parameters")
@@ -46,7 +53,8 @@ def _factors(finding: Finding) -> Iterator[str]:
     evidences = mapping(finding.context, "cohort", "evidences")
     groups = [str(s) for s in dig(finding.results, "protocol", "subgroups") or ()]
     yield "## Factors"
-    yield f"- Evidences: {listed(evidences) if evidences else 'not recorded'}; any subset is accepted, and without any the model abstains"
+    any_subset = "; any subset is accepted, and without any the model abstains" if made_here(finding) else ""
+    yield f"- Evidences: {listed(evidences) if evidences else 'not recorded'}{any_subset}"
     yield f"- Subgroups examined: {listed(groups) if groups else 'none declared'}"
     yield ""
 

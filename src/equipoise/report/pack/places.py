@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from equipoise.report.finding import Finding
 from equipoise.report.reading import dig, lines, mapping
-from equipoise.report.text import count, finite
+from equipoise.report.text import count, finite, listed
 
 Place = Callable[[Finding], str]
 
@@ -52,15 +52,56 @@ def of_development(place: str) -> Place:
 
 def sample_size(finding: Finding) -> str:
     """A calculation made beforehand, or the rehearsal; the numbers themselves are no justification."""
-    if mapping(finding.context, "rehearsal"):
-        return "report.html, Rehearsal: power and smallest demonstrable gain by simulation before the rows were opened"
-    return ""
+    found = mapping(finding.context, "rehearsal")
+    first = " before the rows were opened" if found.get("in_ledger") and finding.opening == 1 else ""
+    return f"report.html, Rehearsal: power and smallest demonstrable gain by simulation{first}" if found else ""
+
+
+def updated(finding: Finding) -> str:
+    """Endpoints after local recalibration, where some rung of the ladder was made."""
+    rungs = mapping(finding.results, "recalibration_ladder", "rungs").values()
+    return "report.html, After local recalibration" if any(mapping(r, "endpoints") for r in rungs) else ""
+
+
+def recalibrated(finding: Finding) -> bool:
+    """Whether the model's risks were recalibrated on calibrate rows."""
+    own = str(dig(finding.context, "calibration", str(finding.results.get("task") or "")) or "")
+    return bool(own) and own.partition(": ")[0] != "NoCalibration"
+
+
+def imbalance(finding: Finding) -> str:
+    """That class imbalance is left as it is, and whether risks were recalibrated."""
+    if not made_here(finding):
+        return ""
+    after = "risks were recalibrated on calibrate rows" if recalibrated(finding) else "nothing was recalibrated"
+    return f"nothing was done about class imbalance; {after} (report.html, Comparators)"
+
+
+def threshold(finding: Finding) -> str:
+    """The threshold at which a risk is judged; other predictions have none."""
+    return declared("threshold", place="report.html, Protocol: a risk, judged at the threshold")(finding) if finding.kind in ("binary", "time_to_event") else ""
+
+
+def against_overfitting(finding: Finding) -> str:
+    """What kept the model from following its train rows too closely."""
+    if not made_here(finding):
+        return ""
+    tuned = "; settings tuned inside train rows" if finding.context.get("tuned") else ""
+    return f"report.html, Training: select rows choose the epoch{tuned}"
+
+
+def every_step(finding: Finding) -> str:
+    """What each fold of a cross-validation does anew."""
+    if not finding.crossed or not made_here(finding):
+        return ""
+    more = [name for name, there in (("tuning", finding.context.get("tuned")), ("recalibration", recalibrated(finding))) if there]
+    return f"each fold has its own {listed(['transforms', *more, 'comparators'])}"
 
 
 def held_apart(finding: Finding) -> str:
     """How the rows were divided and sealed."""
     if finding.crossed:
-        return "report.html, Seal: cross-validation; no cluster in two folds; how many configurations were tried"
+        return "report.html, Seal: cross-validation; no cluster in two folds; how often these rows were opened"
     if finding.role == "held_out" and made_here(finding):
         return "report.html, Seal and Cohort: four roles, no cluster in two of them, the held-out rows' openings recorded"
     return ""

@@ -61,7 +61,7 @@ DEVELOPMENT = (
         "4.5",
         "Analysis",
         "methods against overfitting",
-        at.of_development("report.html, Training: select rows choose the epoch; priors; tuning inside train rows"),
+        at.against_overfitting,
     ),
 )
 EVALUATION = (
@@ -71,13 +71,13 @@ EVALUATION = (
     Item("4.1", "Analysis", "more than apparent performance", at.held_apart),
     Item("4.2", "Analysis", "evidence that the sample size was reasonable", at.sample_size, "sample_size"),
     Item("4.3", "Analysis", "missing or censored data handled appropriately", at.missing_data),
-    Item("4.4", "Analysis", "evaluated without imbalance correction", at.always("the evaluated rows are as they are; weights, if any, stand in the Protocol")),
+    Item("4.4", "Analysis", "evaluated without imbalance correction", at.of_development("the evaluated rows are as they are")),
     Item("4.5", "Analysis", "no leakage between training and test", at.held_apart),
     Item(
         "4.6",
         "Analysis",
         "resampling repeats every step of development",
-        lambda f: "each fold has its own transforms, tuning, comparators and recalibration" if f.crossed and at.made_here(f) else "",
+        at.every_step,
     ),
     Item("4.7", "Analysis", "calibration, discrimination and net benefit", at.calibrated_and_useful),
 )

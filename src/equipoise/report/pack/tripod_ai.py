@@ -57,20 +57,20 @@ METHODS = (
     Item("12c", "Analysis", "type of model, all building steps, tuning, internal validation", at.of_development(f"{_PAGE}, Training and The full config")),
     Item("12d", "Analysis", "heterogeneity of performance across clusters", at.site_results),
     Item("12e", "Analysis", "measures and plots, and how models are compared", at.measures),
-    Item("12f", "Analysis", "model updating", at.where(f"{_PAGE}, After local recalibration", "recalibration_ladder")),
-    Item("12g", "Analysis", "how predictions were calculated", at.always("manifest.json and Reproducibility: command, versions; predictions.parquet")),
+    Item("12f", "Analysis", "model updating", at.updated),
+    Item("12g", "Analysis", "how predictions were calculated", at.of_development("manifest.json and Reproducibility: command, versions; predictions.parquet")),
     Item(
         "13",
         "Class imbalance",
         "whether it was treated, and recalibration after it",
-        at.of_development("nothing was done about class imbalance; risks were recalibrated on calibrate rows (Comparators)"),
+        at.imbalance,
     ),
     Item("14", "Fairness", "approaches to fairness and why", statement="fairness"),
     Item(
         "15",
         "Model output",
         "what the output is; thresholds and how they were chosen",
-        at.declared("threshold", place=f"{_PAGE}, Protocol: a risk; declared threshold"),
+        at.threshold,
     ),
     Item(
         "16",
@@ -87,7 +87,7 @@ OPEN_SCIENCE = (
     Item("18c", "Protocol", "where the protocol can be read", at.declared("hash", place=f"{_PAGE}, Protocol, and claims.json; hash")),
     Item("18d", "Registration", "register and number, or that there is none", statement="registration"),
     Item("18e", "Data sharing", "availability of the data", statement="data_sharing"),
-    Item("18f", "Code sharing", "availability of the code", at.where(f"{_PAGE}, Reproducibility: command, commit and config", "command", of="context")),
+    Item("18f", "Code sharing", "availability of the code", at.where(f"{_PAGE}, Reproducibility: command and commit", "command", of="context")),
     Item("19", "Public involvement", "patient and public involvement, or none", statement="public_involvement"),
 )
 RESULTS = (
@@ -108,7 +108,7 @@ RESULTS = (
     ),
     Item("23a", "Performance", "estimates with intervals, in key subgroups", at.any_of((at.calibrated_and_useful, at.subgroup_results))),
     Item("23b", "Performance", "heterogeneity across clusters, where examined", at.site_results),
-    Item("24", "Updating", "results of updating", at.where(f"{_PAGE}, After local recalibration", "recalibration_ladder")),
+    Item("24", "Updating", "results of updating", at.updated),
 )
 DISCUSSION = (
     Item("25", "Interpretation", "overall interpretation, fairness, previous studies", statement="interpretation"),

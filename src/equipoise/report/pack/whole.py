@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from equipoise.record import fault
 from equipoise.report.finding import Finding
 from equipoise.report.markup import Numbering
 from equipoise.report.pack.committee import committee
@@ -27,5 +28,5 @@ def _safely(name: str, make: Callable[[Finding], str], finding: Finding) -> str:
     try:
         return make(finding)
     except Exception as e:
-        log.warning("report: %s could not be made (%s)", name, type(e).__name__, exc_info=True)
+        log.warning("report: %s could not be made (%s)", name, fault(e))
         return f"This file could not be made from the results ({type(e).__name__}).\n"
