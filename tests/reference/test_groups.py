@@ -55,5 +55,5 @@ def test_referral_equals_counting_in_r() -> None:
     risk, event = DECISIONS["risk"], DECISIONS["event"]
     own, instead = (net_benefit_of_rows(p, event, FROZEN["decisions"]["threshold"]) for p in (risk, REFERRAL["other"]))
     found = net_benefit_with_referral(own, instead, REFERRAL["uncertainty"], REFERRAL["share"], float(REFERRAL["cost"]))
-    np.testing.assert_allclose(found, REFERRAL["net_benefit"], atol=1e-12)
+    np.testing.assert_allclose(found, REFERRAL["net_benefit"], rtol=1e-12)
     np.testing.assert_allclose(risk_coverage(log_score(risk, event), REFERRAL["uncertainty"], REFERRAL["share"]), REFERRAL["kept_loss"], rtol=1e-12)

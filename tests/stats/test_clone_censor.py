@@ -76,6 +76,7 @@ def test_weights_remove_the_immortal_time_that_the_naive_analysis_shows(effect: 
     made = np.array([clone_censor_weight(w, grace=GRACE, horizon=HORIZON).difference for w in worlds])
     naive = np.array([naive_difference(w, horizon=HORIZON) for w in worlds])
     noise = np.hypot(made.std(ddof=1) / np.sqrt(200), 0.001)
+    print("effect", effect, "confounding", confounding, "true", right, "naive", naive.mean(), "weighted", made.mean(), noise)
     assert abs(made.mean() - right) < 3 * noise
     if confounding == 0 or effect:  # with confounding alone, that the ill begin hides the immortal time
         assert naive.mean() - right < -10 * naive.std(ddof=1) / np.sqrt(200)

@@ -26,7 +26,7 @@ def test_groups_that_move_together_differ_more_surely_than_independent_ones() ->
 
 
 def test_with_clusters_the_test_is_welchs() -> None:
-    """For two groups of single rows Welch's F is the square of Welch's t; for equal sizes and variances it is near the analysis of variance."""
+    """Three groups of single rows, beside scipy's Welch test."""
     rng = np.random.default_rng(0)
     groups = [rng.normal(size=12) + 0.3 * g for g in range(3)]
     x, v = np.array([g.mean() for g in groups]), np.diag([g.var(ddof=1) / 12 for g in groups])
@@ -49,7 +49,7 @@ def test_one_group_has_the_percentile_interval_and_more_groups_wider_ones() -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rows_a_cluster", [1, 5])
-def test_the_interaction_test_keeps_its_level_and_the_worst_group_is_covered(rows_a_cluster: int) -> None:
+def test_the_interaction_test_keeps_its_level_and_simultaneous_intervals_hold_together(rows_a_cluster: int) -> None:
     """Brier losses of one distribution in 4 groups of about 120 clusters or more that reach over groups: 5 % rejected, all intervals hold in 95 %."""
     n_sets, n_clusters, k, resamples = 600, 480, 4, 500
 

@@ -128,6 +128,7 @@ def test_unbiased_and_covering_where_everything_is_measured(name: str, missing: 
     made = [ESTIMATORS[name](*confounded(s, 500, missing=missing)) for s in range(400)]
     value = np.array([m.value for m in made])
     covered = np.mean([m.lo <= EFFECT <= m.hi for m in made])
+    print(name, "with missing outcomes" if missing else "complete", "bias", value.mean() - EFFECT, "covers", covered)
     assert abs(value.mean() - EFFECT) < 3 * value.std(ddof=1) / np.sqrt(400)
     assert abs(covered - 0.95) < 3 * np.sqrt(0.95 * 0.05 / 400)
 

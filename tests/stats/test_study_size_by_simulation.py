@@ -61,6 +61,7 @@ def sequential_trials(made: Design, n: int, effect: float, purpose: str) -> tupl
 def test_a_group_sequential_trial_of_nothing_rejects_in_2_5_per_cent(boundary: str) -> None:
     made = design(np.array([1, 2, 3]) / 3, ALPHA, 0.9, boundary)
     crossed, taken = sequential_trials(made, 120, 0.0, f"null {boundary}")
+    print(boundary, "rejects", crossed.mean())
     assert as_planned(crossed.mean(), ALPHA, TRIALS)
     fixed = 120 / made.inflation
     assert abs(taken.mean() - made.expected_null * fixed) < 3 * taken.std() / np.sqrt(TRIALS)

@@ -45,7 +45,7 @@ def people(n: int = 600, seed: int = 0) -> Observed:
 
 def test_an_emulation_says_whom_it_is_about_and_can_be_written() -> None:
     made = emulate(TargetTrial(**TRIAL), people())
-    assert json.loads(json.dumps(made)) == json.loads(json.dumps(made, allow_nan=False))
+    json.dumps(made, allow_nan=False)
     assert set(made["estimates"]) == {"crude", "ipw", "g_formula", "aipw"}
     assert made["estimates"]["crude"]["difference"]["value"] > made["estimates"]["aipw"]["difference"]["value"]
     assert made["overlap"]["outside"] > 0
