@@ -71,7 +71,7 @@ def test_target_trial(tmp_path: Path) -> None:
     worst = {when: max(abs(b[when]) for b in made["balance"]) for when in ("before", "after")}
     assert worst["after"] < worst["before"] / 3
     assert "about" in said
-    assert "items point at an artefact" in (tmp_path / "target.md").read_text()
+    assert "items are answered by an artefact of this run" in (tmp_path / "target.md").read_text()
     absent = subprocess.run(
         [sys.executable, str(TOP / "scripts/target_trial.py"), "--actg175", "no.csv", "--out", str(tmp_path)], capture_output=True, text=True
     )

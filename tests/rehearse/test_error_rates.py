@@ -38,7 +38,7 @@ def rehearsed(world: World, patch: pytest.MonkeyPatch, tmp_path: Path, models: d
             prediction_table(question, world.cohort, rows, model=name, risk_raw=risk[:, None], risk=risk[:, None], role="held_out")
             for name, risk in models.items()
         ]
-        return Fits(pl.concat(tables, how="diagonal_relaxed"), [m for m in models if m != "equipoise"], {}, None, 1)
+        return Fits(pl.concat(tables, how="diagonal_relaxed"), [m for m in models if m != "equipoise"], {}, None)
 
     patch.setattr(one, "fitted", fitted)
     line: dict[str, object] = figures_of([one_twin(world, i, tmp_path) for i in range(TWINS)])["by_gain"][0]

@@ -48,8 +48,10 @@ class ClusterBootstrap:
     def block(self, resamples: range) -> np.ndarray:
         """Multiplicities of these resamples, f64 (b, n)."""
         n_clusters, made = int(self.cluster.max(initial=-1)) + 1, np.empty((len(resamples), self.cluster.size))
+        each_its_own = np.array_equal(self.cluster, np.arange(self.cluster.size))
         for row, resample in zip(made, resamples, strict=True):
-            row[:] = self._times_drawn(resample, n_clusters)[self.cluster]
+            times = self._times_drawn(resample, n_clusters)
+            row[:] = times if each_its_own else times[self.cluster]
         return made
 
     def _times_drawn(self, resample: int, n_clusters: int) -> np.ndarray:

@@ -6,10 +6,13 @@ import numpy as np
 from scipy.special import expit, logit
 
 from equipoise.stats.estimate import Estimate, normal_interval
+from equipoise.stats.logistic_expansion import expanded_line, expanded_shift, fast_expit
+from equipoise.stats.once import once
 from equipoise.stats.scores import SMALLEST
 from equipoise.stats.weighting import in_cache, weights_of
 
 _STEPS = 60
+_START = np.array([0.0, 1.0])
 _CLOSE = 1e-7  # Newton's error after a step is of the order of the step's square
 _LARGEST = 1e3  # a slope beyond this means that the classes are separated and no finite slope is best
 
@@ -114,57 +117,33 @@ def _line(x: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.n
     """Intercept and slope (...,) by Newton's method for all weightings at once; NaN where it does not converge."""
     w = weights_of(weight, x.size)
     flat = w.reshape(-1, x.size)
-    powers, of_outcome = np.column_stack([np.ones_like(x), x, x * x]), np.column_stack([y, y * x])
-
-    def best(w: np.ndarray, observed: np.ndarray, start: np.ndarray) -> np.ndarray:
-        return _newton(x, y, powers, w, observed, start)
-
-    start = np.tile([0.0, 1.0], (flat.shape[0], 1))
+    found, open_ = np.tile(_START, (flat.shape[0], 1)), np.ones(flat.shape[0], dtype=bool)
     if flat.shape[0] > 1:
-        # Resamples are near the sample: from close to its solution they need one or two steps instead of eight.
-        mean = flat.mean(0)[None]
-        centre = best(mean, mean @ of_outcome, start[:1])[0]
+        # Resamples are near the sample: an expansion around its solution needs no exponential a row and resample.
+        centre = _newton(x, y, flat.mean(0)[None], _unweighted_line(x, y)[None])[0]
         if np.isfinite(centre).all():
-            start = _expanded(flat @ _terms(x, y, centre), centre)
-    found = in_cache(best, w, flat @ of_outcome, start)
-    return found[..., 0], found[..., 1]
+            near, error = expanded_line(x, y, flat, centre)
+            found, open_ = centre + near, ~(error < _CLOSE)
+    if open_.any():
+        found[open_] = in_cache(lambda w, start: _newton(x, y, w, start), flat[open_], found[open_])
+    made = found.reshape(*w.shape[:-1], 2)
+    return made[..., 0], made[..., 1]
 
 
-def _terms(x: np.ndarray, y: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """What a row adds to the sums of `_expanded`, f64 (n, 14): y - p0 times x^0..x^1, p1 times x^0..x^2, p2 times x^0..x^3, p3 times x^0..x^4."""
-    p = _expit(centre[0] + centre[1] * x)
-    p1 = p * (1 - p)
-    of = (y - p, p1, p1 * (1 - 2 * p), p1 * (1 - 6 * p1))
-    return np.column_stack([factor * x**power for factor, highest in zip(of, (1, 2, 3, 4), strict=True) for power in range(highest + 1)])
+@once
+def _unweighted_line(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Where resamples begin, f64 (2,): the sample's own solution, or where any sample begins."""
+    found = _newton(x, y, np.ones((1, x.size)), _START[None])[0]
+    return found if np.isfinite(found).all() else _START
 
 
-def _expanded(sums: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """Intercepts and slopes f64 (b, 2) that solve the score equations' expansion to the third order around the centre: sums that need no exponential.
-
-    With d = da + db x, y - p(x) is about y - p0 - p1 d - p2 d^2/2 - p3 d^3/6, p0 to p3 the risk and its derivatives at the centre.
-    """
-    s, v, c, q = np.split(sums, [2, 5, 9], axis=1)
-    hessian = np.stack([v[:, :2], v[:, 1:]], axis=1)
-    regular = hessian[:, 0, 0] * hessian[:, 1, 1] - hessian[:, 0, 1] ** 2 > 1e-10 * np.maximum(hessian[:, 0, 0] * hessian[:, 1, 1], 1e-300)
-    hessian[~regular] = np.eye(2)
-    move = np.zeros((sums.shape[0], 2))
-    for _ in range(5):
-        a, b = move[:, :1], move[:, 1:]
-        score = s - v[:, :2] * a - v[:, 1:] * b - (c[:, :2] * a * a + 2 * c[:, 1:3] * a * b + c[:, 2:] * b * b) / 2
-        score -= (q[:, :2] * a**3 + 3 * q[:, 1:3] * a * a * b + 3 * q[:, 2:4] * a * b * b + q[:, 3:] * b**3) / 6
-        move = np.clip(move + np.linalg.solve(hessian, score[..., None])[..., 0], -1.0, 1.0)
-    return centre + np.where(regular[:, None] & (np.abs(move) < 0.5).all(1, keepdims=True), move, 0.0)
-
-
-def _newton(x: np.ndarray, y: np.ndarray, powers: np.ndarray, w: np.ndarray, observed: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Intercepts and slopes f64 (b, 2) by Newton's method from a start (b, 2); NaN where there is no finite maximum.
-
-    ``powers`` f64 (n, 3) are 1, x, x^2 and ``observed`` f64 (b, 2) the weighted sums of y and y x.
-    """
+def _newton(x: np.ndarray, y: np.ndarray, w: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Intercepts and slopes f64 (b, 2) by Newton's method from a start (b, 2), for weights f64 (b, n); NaN where there is no finite maximum."""
+    powers, observed = np.column_stack([np.ones_like(x), x, x * x]), w @ np.column_stack([y, y * x])
     theta = start.copy()
     open_, information = np.arange(w.shape[0]), np.zeros(w.shape[0])
     for _ in range(_STEPS):
-        fitted = _expit(theta[open_, :1] + theta[open_, 1:] * x)
+        fitted = fast_expit(theta[open_, :1] + theta[open_, 1:] * x)
         expected = fitted * (w if open_.size == w.shape[0] else w[open_])
         gradient = observed[open_] - expected @ powers[:, :2]
         fitted *= expected
@@ -205,7 +184,7 @@ def _careful(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[float, float]
     theta = np.array([float(logit(np.average(y, weights=w))), 0.0])
     reached = fit_of(theta)
     for _ in range(200):
-        fitted = _expit(design @ theta)
+        fitted = fast_expit(design @ theta)
         spread = design * (w * fitted * (1 - fitted))[:, None]
         gradient = design.T @ (w * (y - fitted))
         try:
@@ -224,21 +203,15 @@ def _careful(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[float, float]
 
 def _shift(offset: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
     w = weights_of(weight, y.size)
-    odds, rate = np.exp(offset), w.reshape(-1, y.size).mean(0)
-    one_class = not 0 < rate @ y < rate.sum()
-    near = 0.0 if one_class or w.ndim == 1 else float(_shifted(odds, y, rate[None], np.zeros(1))[0])
-    terms = _terms(offset, y, np.array([near, 1.0]))[:, [0, 2, 5, 9]]
-    start = near + _expanded_shift(w.reshape(-1, y.size) @ terms)
-    return in_cache(lambda w, start: _shifted(odds, y, w, start), w, start)
-
-
-def _expanded_shift(sums: np.ndarray) -> np.ndarray:
-    """As `_expanded`, for the intercept alone: how far from the centre, f64 (b,)."""
-    s, v, c, q = sums.T
-    move = np.zeros(s.size)
-    for _ in range(5):
-        move = np.clip(move + (s - v * move - c * move**2 / 2 - q * move**3 / 6) / np.maximum(v, 1e-300), -1.0, 1.0)
-    return np.where(np.abs(move) < 0.5, move, 0.0)
+    flat, odds, rate = w.reshape(-1, y.size), np.exp(offset), w.reshape(-1, y.size).mean(0)
+    found, open_ = np.zeros(flat.shape[0]), np.ones(flat.shape[0], dtype=bool)
+    if flat.shape[0] > 1 and 0 < rate @ y < rate.sum():
+        centre = float(_shifted(odds, y, rate[None], np.zeros(1))[0])
+        near, error = expanded_shift(offset, y, flat, centre)
+        found, open_ = centre + near, ~(error < _CLOSE)
+    if open_.any():
+        found[open_] = in_cache(lambda w, start: _shifted(odds, y, w, start), flat[open_], found[open_])
+    return found.reshape(w.shape[:-1])
 
 
 def _shifted(odds: np.ndarray, y: np.ndarray, w: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -260,12 +233,3 @@ def _shifted(odds: np.ndarray, y: np.ndarray, w: np.ndarray, start: np.ndarray) 
         open_ = open_[np.abs(step) >= _CLOSE * (1 + np.abs(a[open_]))]
     a[open_] = np.nan
     return a
-
-
-def _expit(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-x)): numpy's exponential is several times faster than scipy's expit; beyond 500 nothing changes."""
-    made = np.clip(x, -500.0, 500.0)
-    np.negative(made, out=made)
-    np.exp(made, out=made)
-    made += 1
-    return np.divide(1.0, made, out=made)
