@@ -14,6 +14,7 @@ from equipoise.stats.weighting import in_cache, weights_of
 _STEPS = 60
 _START = np.array([0.0, 1.0])
 _CLOSE = 1e-7  # Newton's error after a step is of the order of the step's square
+_EXPANDED = 1e-9  # what an expansion around the sample's solution may be off by, at most
 _LARGEST = 1e3  # a slope beyond this means that the classes are separated and no finite slope is best
 
 
@@ -123,7 +124,7 @@ def _line(x: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> tuple[np.n
         centre = _newton(x, y, flat.mean(0)[None], _unweighted_line(x, y)[None])[0]
         if np.isfinite(centre).all():
             near, error = expanded_line(x, y, flat, centre)
-            found, open_ = centre + near, ~(error < _CLOSE)
+            found, open_ = centre + near, ~(error < _EXPANDED)
     if open_.any():
         found[open_] = in_cache(lambda w, start: _newton(x, y, w, start), flat[open_], found[open_])
     made = found.reshape(*w.shape[:-1], 2)
@@ -208,7 +209,7 @@ def _shift(offset: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> np.n
     if flat.shape[0] > 1 and 0 < rate @ y < rate.sum():
         centre = float(_shifted(odds, y, rate[None], np.zeros(1))[0])
         near, error = expanded_shift(offset, y, flat, centre)
-        found, open_ = centre + near, ~(error < _CLOSE)
+        found, open_ = centre + near, ~(error < _EXPANDED)
     if open_.any():
         found[open_] = in_cache(lambda w, start: _shifted(odds, y, w, start), flat[open_], found[open_])
     return found.reshape(w.shape[:-1])
