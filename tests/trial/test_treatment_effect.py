@@ -12,7 +12,7 @@ from equipoise.stats.aipw import best_linear_predictor, doubly_robust_scores, ef
 from equipoise.stats.effect_ranking import area_interval, autoc
 from equipoise.stats.policy import policy_gain
 from equipoise.stats.resampled_t import nadeau_bengio
-from trial.simulated_predictions import judged
+from trial.simulated_predictions import judged, protocol
 
 N = 400
 
@@ -77,6 +77,19 @@ def test_a_guideline_is_a_model_whose_effect_has_the_sign_of_its_rule() -> None:
     assert line["policy_value_gain"]["value"] == pytest.approx(min(gains.values()))
     assert paired["policy_value_gain@treat_none"]["difference"] == pytest.approx(float(policy_gain(score, rule, guideline > 0)))
     assert paired["policy_value_gain@treat_none"]["lo"] > 0
+
+
+def test_where_a_lower_outcome_is_better_everything_is_seen_from_the_other_side() -> None:
+    x, z, a, y = world()
+    answers = {"equipoise": (x + z, 0.3 + x), "linear": (x + z, 0.3 - 0.5 * x)}
+    turned = {model: (-mu0, -effect) for model, (mu0, effect) in answers.items()}
+    better = judged(predictions(answers, a, y), kind="treatment_effect")
+    lower = judged(predictions(turned, a, -y), kind="treatment_effect", protocol=protocol(better_outcome="lower"))
+    for name in ("autoc", "qini", "effect_slope", "policy_value_gain", "policy_value_gain@treat_all", "policy_value_gain@treat_none"):
+        one, other = ([found["endpoints"][name][k] for k in ("value", "lo", "hi")] for found in (lower, better))
+        assert one == pytest.approx(other), name
+    assert "above 0" in better["endpoints"]["policy_value_gain"]["note"]
+    assert "below 0" in lower["endpoints"]["policy_value_gain"]["note"]
 
 
 def test_folds_are_judged_apart_and_a_level_of_a_fold_changes_nothing() -> None:

@@ -21,6 +21,7 @@ Competing = Literal["competing", "censor"]
 LateEntry = Literal["exclude", "weight"]
 MissingOutcomes = Literal["exclude", "weight"]
 Subsets = Literal["none", "all"]
+BetterOutcome = Literal["higher", "lower"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Protocol:
         late_entry: what endpoints at a horizon do with rows that came under observation late: "exclude"; "weight" by one over P(under observation),
             which takes entry to be independent of risk and event. Harrell's and Antolini's C and the calibration groups count them from their
             entry on; Uno's C leaves them out.
+        better_outcome: which outcome of a treatment is better, "higher" or "lower": whom a rule treats, and which effects rank first.
         propensity_clip: propensities are read as at least this far from 0 and 1, in (0, 0.5).
         min_events: fewest events, and fewest non-events, for a verdict (rows, for a continuous outcome).
         max_missing: largest share of rows without a prediction for a verdict, in [0, 1].
@@ -113,6 +115,7 @@ class Protocol:
     minimum_censoring_survival: float
     competing: Competing
     late_entry: LateEntry
+    better_outcome: BetterOutcome
     propensity_clip: float
     min_events: int
     max_missing: float
@@ -201,6 +204,7 @@ _WORDS: dict[str, Any] = {
     "late_entry": LateEntry,
     "missing_outcomes": MissingOutcomes,
     "subsets": Subsets,
+    "better_outcome": BetterOutcome,
 }
 _MAY_BE_NULL = (
     "population", "prediction_time", "outcome", "comparators", "primary", "endpoints", "cluster", "margin", "event1_threshold", "horizon_days",

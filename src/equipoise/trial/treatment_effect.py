@@ -130,30 +130,37 @@ def _slope_interval(s: Sample, level: float) -> Estimate:
     return best_linear_predictor(s.score, s.risk[:, EFFECT], level, _clusters(s)).heterogeneity
 
 
-def _baseline(s: Sample) -> np.ndarray:
-    """The ranking by baseline risk alone, f64 (n,): mu0, turned by the sign of the model's mean predicted effect.
+def _gained(s: Sample) -> np.ndarray:
+    """Doubly robust scores of what treating gains, f64 (n,): the effect, turned where the protocol says that a lower outcome is better."""
+    return s.score if s.protocol.better_outcome == "higher" else -s.score
 
-    Were the effect the same on a ratio scale, it would be proportional to mu0, and this order that of the effect.
+
+def _benefit(s: Sample) -> np.ndarray:
+    """The predicted effect, turned in the same way, f64 (n,)."""
+    return s.risk[:, EFFECT] if s.protocol.better_outcome == "higher" else -s.risk[:, EFFECT]
+
+
+def _baseline(s: Sample) -> np.ndarray:
+    """The ranking by baseline risk alone, f64 (n,): mu0, turned by the sign of the model's mean predicted benefit.
+
+    Were the effect the same on a ratio scale, it would be proportional to mu0, and this order that of the benefit.
     """
-    return np.where(s.risk[:, EFFECT].mean() < 0, -1.0, 1.0) * s.risk[:, MU0]
+    return np.where(_benefit(s).mean() < 0, -1.0, 1.0) * s.risk[:, MU0]
 
 
 def _over_baseline(s: Sample, w: np.ndarray) -> np.ndarray:
-    return autoc(s.score, s.risk[:, EFFECT], w) - autoc(s.score, _baseline(s), w)
+    return autoc(_gained(s), _benefit(s), w) - autoc(_gained(s), _baseline(s), w)
 
 
 def _treats(s: Sample) -> np.ndarray:
-    """The model's rule, bool (n,): treat where the predicted effect is above 0."""
-    return s.risk[:, EFFECT] > 0
+    """The model's rule, bool (n,): treat where the predicted effect is a benefit."""
+    return _benefit(s) > 0
 
 
 def _rule_note(s: Sample) -> str:
     share = float(np.average(_treats(s), weights=s.weight)) if s.size and s.weight.sum() > 0 else 0.0
-    return f"in the outcome's unit; the rule treats the {share:.1%} with a predicted effect above 0"
-
-
-def _one_arm_note(s: Sample) -> str:
-    return f"{_rule_note(s)}; where a lower outcome is better the rule is the reverse, and the gains over treat_all and treat_none change places"
+    better = s.protocol.better_outcome
+    return f"in the outcome's unit, {better} is better; the rule treats the {share:.1%} with a predicted effect {'above' if better == 'higher' else 'below'} 0"
 
 
 TREATMENT_EFFECT = (
@@ -165,26 +172,26 @@ TREATMENT_EFFECT = (
     Endpoint(
         "autoc",
         "higher",
-        lambda s, w: autoc(s.score, s.risk[:, EFFECT], w),
+        lambda s, w: autoc(_gained(s), _benefit(s), w),
         pooling="within_fold",
-        interval=lambda s, level: area_interval(s.score, s.risk[:, EFFECT], "autoc", level, _clusters(s)),
+        interval=lambda s, level: area_interval(_gained(s), _benefit(s), "autoc", level, _clusters(s)),
         note=_no_variation,
     ),
     Endpoint(
         "qini",
         "higher",
-        lambda s, w: qini(s.score, s.risk[:, EFFECT], w),
+        lambda s, w: qini(_gained(s), _benefit(s), w),
         pooling="within_fold",
-        interval=lambda s, level: area_interval(s.score, s.risk[:, EFFECT], "qini", level, _clusters(s)),
+        interval=lambda s, level: area_interval(_gained(s), _benefit(s), "qini", level, _clusters(s)),
         note=_no_variation,
     ),
     Endpoint(
         "autoc_baseline_risk",
         "",
-        lambda s, w: autoc(s.score, _baseline(s), w),
+        lambda s, w: autoc(_gained(s), _baseline(s), w),
         pooling="within_fold",
-        interval=lambda s, level: area_interval(s.score, _baseline(s), "autoc", level, _clusters(s)),
-        note=lambda s: "of the ranking by the model's outcome without treatment, in the direction of its mean predicted effect",
+        interval=lambda s, level: area_interval(_gained(s), _baseline(s), "autoc", level, _clusters(s)),
+        note=lambda s: "of the ranking by the model's outcome without treatment, in the direction of its mean predicted benefit",
     ),
     Endpoint(
         "autoc_over_baseline_risk",
@@ -196,26 +203,26 @@ TREATMENT_EFFECT = (
     Endpoint(
         "policy_value_gain",
         "higher",
-        lambda s, w: gain_over_better_arm(s.score, _treats(s), w),
+        lambda s, w: gain_over_better_arm(_gained(s), _treats(s), w),
         pooling="within_fold",
-        interval=lambda s, level: gain_over_better_arm_interval(s.score, _treats(s), level, _clusters(s)),
+        interval=lambda s, level: gain_over_better_arm_interval(_gained(s), _treats(s), level, _clusters(s)),
         note=lambda s: f"over the better of treating all and treating nobody, {_rule_note(s)}",
     ),
     Endpoint(
         "policy_value_gain@treat_all",
         "higher",
-        lambda s, w: policy_gain(s.score, _treats(s), 1.0, w),
+        lambda s, w: policy_gain(_gained(s), _treats(s), 1.0, w),
         pooling="within_fold",
-        interval=lambda s, level: policy_gain_interval(s.score, _treats(s), 1.0, level, _clusters(s)),
-        note=_one_arm_note,
+        interval=lambda s, level: policy_gain_interval(_gained(s), _treats(s), 1.0, level, _clusters(s)),
+        note=_rule_note,
     ),
     Endpoint(
         "policy_value_gain@treat_none",
         "higher",
-        lambda s, w: policy_gain(s.score, _treats(s), 0.0, w),
+        lambda s, w: policy_gain(_gained(s), _treats(s), 0.0, w),
         pooling="within_fold",
-        interval=lambda s, level: policy_gain_interval(s.score, _treats(s), 0.0, level, _clusters(s)),
-        note=_one_arm_note,
+        interval=lambda s, level: policy_gain_interval(_gained(s), _treats(s), 0.0, level, _clusters(s)),
+        note=_rule_note,
     ),
     Endpoint(
         "effect_loss",
