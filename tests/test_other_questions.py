@@ -59,6 +59,7 @@ def test_a_cross_validation_judges_every_row_once_and_counts_the_configurations(
     # Two sets of rows were opened at once: all of them, and those that the roles hold out.
     assert len(json.loads(Path("second/claims.json").read_text())["seal"]["ledger"]) == 2
     assert main(["verify", "second"]) == 0
-    # The folds held every row out once, so the rows that the roles hold out have been seen too.
+    assert main(["evaluate", "run_dir=second", "trial.primary=rmse"]) == 0
+    # The folds held every row out once, so the rows that the roles hold out have been seen too: twice, and once more by another protocol.
     assert main(["run", *[w for w in words if w != "validation=folds"], "seed=2", "run_dir=third"]) == 0
-    assert json.loads(Path("third/results.json").read_text())["verdict_detail"]["opening"] == 3
+    assert json.loads(Path("third/results.json").read_text())["verdict_detail"]["opening"] == 4

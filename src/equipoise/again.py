@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from equipoise.contract.errors import UserError
-from equipoise.judge import judge, open_seal, predictions_hash
+from equipoise.judge import judge, open_seal, predictions_hash, sealed_rows
 from equipoise.predict_table import read_predictions
 from equipoise.record import config_hash, read_run_file, write_json
 from equipoise.trial.protocol import protocol_of
@@ -75,7 +75,7 @@ def judge_again(config: Mapping[str, Any], folder: Path, command: str) -> dict[s
         from omegaconf import OmegaConf
 
         manifest |= {"command": command, "config_hash": config_hash(config), "config_yaml": OmegaConf.to_yaml(OmegaConf.create(dict(config)))}
-        manifest["opening"] = open_seal(config, str(notes["cohort"]["hash"]), table, str(notes["role"]))
+        manifest["opening"] = open_seal(config, str(notes["cohort"]["hash"]), table, str(notes["role"]), sealed_rows(folder))
         write_json(home / "manifest.json", manifest)
     made = judge(config, home, manifest, table, notes, manifest["opening"], predictions=folder / "predictions.parquet")
     print(f"report: {home / 'report.html'}")

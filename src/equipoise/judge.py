@@ -26,6 +26,9 @@ from equipoise.trial.site_summary import FILE, site_summary
 
 log = logging.getLogger("equipoise.judge")
 
+SEALED = "held_out_rows.parquet"
+"""In a cross-validation's folder: which of the rows it judged are the cohort's held-out ones."""
+
 
 def cohort_facts(cohort: Cohort) -> dict[str, Any]:
     kept = ("hash", "sources", "flow", "roles", "counts", "n_rows", "n_subjects")
@@ -87,6 +90,11 @@ def open_seal(
             if not rows.is_empty()
         ]
     return max(numbers, default=0) + int(config["served_before"])
+
+
+def sealed_rows(folder: Path) -> pl.DataFrame | None:
+    """The cohort's held-out rows that a cross-validation in this run folder looked at, subject_id and prediction_time; None for any other run."""
+    return pl.read_parquet(folder / SEALED) if (folder / SEALED).is_file() else None
 
 
 def ledger_of(config: Mapping[str, Any]) -> Path:

@@ -25,7 +25,7 @@ from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
 from equipoise.contract.tables import Role
 from equipoise.fit import SplitFit, comparators_of, fit_split, joined_notes, train_ensemble
-from equipoise.judge import cohort_facts, judge, log_results, open_seal, predictions_hash
+from equipoise.judge import SEALED, cohort_facts, judge, log_results, open_seal, predictions_hash, sealed_rows
 from equipoise.learner.loggers import logging_to
 from equipoise.record import commit, config_hash, print_config, recording, save_config, speak, write_json
 from equipoise.rehearsed import rehearsal_of
@@ -188,8 +188,9 @@ def _run(config: dict[str, Any], folder: Path, manifest: dict[str, Any], sweep: 
         judged = "cross-validation" if config["validation"]["folds"] and role == "held_out" else role
         notes = joined_notes([f.notes for f in fits]) | {"role": judged, "cohort": cohort_facts(cohort), "rehearsal": rehearsal}
         write_json(folder / "notes.json", notes)
-        sealed = cohort.rows[cohort.rows_in("held_out")].select("subject_id", "prediction_time") if judged == "cross-validation" else None
-        opening = open_seal(config, cohort.hash, table, judged, sealed, rehearsal)
+        if judged == "cross-validation":
+            write_whole(folder / SEALED, cohort.rows[cohort.rows_in("held_out")].select("subject_id", "prediction_time").write_parquet)
+        opening = open_seal(config, cohort.hash, table, judged, sealed_rows(folder), rehearsal)
         manifest |= {"opening": opening, "role": judged, "predictions_hash": predictions_hash(table)}
         results = judge(config, folder, manifest, table, notes, opening)
         log_results(loggers, results)
