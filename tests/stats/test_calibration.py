@@ -119,3 +119,18 @@ def test_bins_hold_every_row_once_keep_ties_together_and_none_is_small() -> None
     assert (np.diff(groups.predicted) > 0).all()
     assert ((groups.lo <= groups.observed) & (groups.observed <= groups.hi)).all()
     assert bins(p[:9], np.zeros(9), 0.95).n.size == 0
+
+
+@pytest.mark.parametrize("probability", [True, False])
+def test_weights_of_bins_move_means_and_equal_ones_change_nothing(probability: bool) -> None:
+    rng = np.random.default_rng(3)
+    p = rng.random(400)
+    y = (rng.random(400) < p).astype(float) if probability else p + rng.normal(size=400)
+    plain, same = bins(p, y, 0.95, probability=probability), bins(p, y, 0.95, weight=np.full(400, 3.0), probability=probability)
+    for name in ("predicted", "observed", "lo", "hi", "n"):
+        np.testing.assert_allclose(getattr(same, name), getattr(plain, name), atol=1e-12)
+    events = bins(p, y, 0.95, weight=np.where(y > 0.5, 2.0, 1.0), probability=probability)
+    assert (events.observed[1:-1] > plain.observed[1:-1]).all()
+    rare = bins(p, y, 0.95, weight=np.where(rng.random(400) < 0.5, 0.01, 1.0), probability=probability)
+    assert np.median(rare.hi - rare.lo) > 1.2 * np.median(plain.hi - plain.lo)
+    assert bins(p, y, 0.95, weight=np.zeros(400), probability=probability).n.size == 0

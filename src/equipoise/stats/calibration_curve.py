@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from equipoise.stats.proportion import wilson_interval
-from equipoise.stats.weighting import weighted_mean, weighted_quantile, weights_of
+from equipoise.stats.weighting import ratio, weighted_mean, weighted_quantile, weights_of
 
 MOST_ROWS = 20_000
 """Beyond this many rows loess reads means of `GROUPS` groups of equal size (its workspace grows with the square of the rows and overflows)."""
@@ -116,7 +116,16 @@ def curve_distance(predicted: np.ndarray, outcome: np.ndarray, weight: np.ndarra
     return float(weighted_mean(np.abs(smooth(x, outcome, x, weight).observed - own), weight))
 
 
-def bins(predicted: np.ndarray, outcome: np.ndarray, level: float, n_groups: int = 10, *, fewest: int = 10, probability: bool = True) -> Bins:
+def bins(
+    predicted: np.ndarray,
+    outcome: np.ndarray,
+    level: float,
+    n_groups: int = 10,
+    *,
+    weight: np.ndarray | None = None,
+    fewest: int = 10,
+    probability: bool = True,
+) -> Bins:
     """Groups of equal size by predicted value, equal values together, never smaller than ``fewest`` rows.
 
     Args:
@@ -124,6 +133,7 @@ def bins(predicted: np.ndarray, outcome: np.ndarray, level: float, n_groups: int
         outcome: f64 (n,).
         level: in (0, 1), of the groups' intervals: Wilson's for a probability, Student's for a mean.
         n_groups: >= 1; fewer are made where rows or distinct values do not suffice.
+        weight: f64 (n,), >= 0, of the means; the intervals then count (sum w)^2 / sum w^2 rows a group (Kish 1965). None: ones.
         fewest: smallest group that is shown.
         probability: whether outcomes are 0 or 1.
 
@@ -131,18 +141,19 @@ def bins(predicted: np.ndarray, outcome: np.ndarray, level: float, n_groups: int
         Groups by rising predicted value; none with fewer than ``fewest`` rows in all.
     """
     x, y = np.asarray(predicted, dtype=np.float64), np.asarray(outcome, dtype=np.float64)
-    group = groups_of(x, n_groups, fewest)
-    n = np.bincount(group).astype(np.float64)
-    mean_x, mean_y = np.bincount(group, x) / n, np.bincount(group, y) / n
+    group, w = groups_of(x, n_groups, fewest), weights_of(weight, x.size)
+    n, total = np.bincount(group).astype(np.float64), np.bincount(group, w)
+    mean_x, mean_y = (ratio(np.bincount(group, w * v), total) for v in (x, y))
+    effective = ratio(total**2, np.bincount(group, w * w))
     if probability:
-        lo, hi = wilson_interval(mean_y * n, n, level)
+        lo, hi = wilson_interval(mean_y * effective, effective, level)
     else:
         from scipy.special import stdtrit
 
-        spread = np.sqrt(np.bincount(group, (y - mean_y[group]) ** 2) / np.maximum(n - 1, 1))
-        half = np.where(n > 1, stdtrit(np.maximum(n - 1, 1), (1 + level) / 2) * spread / np.sqrt(n), np.nan)
+        spread = np.sqrt(ratio(np.bincount(group, w * (y - mean_y[group]) ** 2), total) * ratio(effective, effective - 1))
+        half = np.where(effective > 1, stdtrit(np.maximum(effective - 1, 1), (1 + level) / 2) * spread / np.sqrt(effective), np.nan)
         lo, hi = mean_y - half, mean_y + half
-    shown = n >= fewest
+    shown = (n >= fewest) & (total > 0)
     return Bins(mean_x[shown], mean_y[shown], lo[shown], hi[shown], n[shown])
 
 

@@ -87,7 +87,7 @@ def _class_rocs(s: Sample, cell: int) -> dict[str, Any]:
 
 
 def _calibration(judged: Judged, s: Sample, predicted: np.ndarray, y: np.ndarray, weight: np.ndarray, banded: bool, *, probability: bool) -> dict[str, Any]:
-    groups = bins(predicted, y, judged.protocol.level, fewest=judged.protocol.min_cell, probability=probability)
+    groups = bins(predicted, y, judged.protocol.level, weight=weight, fewest=judged.protocol.min_cell, probability=probability)
     curve, method = _smoothed(judged, s, predicted, y, weight, banded, probability=probability)
     return curve | {"method": method, "bins": _groups(groups)}
 
