@@ -41,6 +41,7 @@ BASES = {
     "head": "Head",
     "task": "Task",
     "calibration": "Calibration",
+    "conformal": "Conformal",
     "comparator": "Comparator",
 }
 ROOMS = tuple(BASES)

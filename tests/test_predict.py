@@ -15,6 +15,7 @@ import torch
 from equipoise.cohort.draft import ColumnStore, Draft, EventStore
 from equipoise.cohort.frozen import Cohort, freeze
 from equipoise.cohort.split import Split
+from equipoise.conformed import check_conformal, halves
 from equipoise.contract.errors import UserError
 from equipoise.contract.question import Question
 from equipoise.contract.tables import PREDICTION_KEY, PREDICTIONS
@@ -104,8 +105,8 @@ def test_members_are_joined_with_equal_shares(cohort: Cohort, paths: list[Path])
     assert made.manifest["model_hashes"] == [Model.load(p).hash() for p in paths]
     assert made.manifest["interval"]["kind"] is None, "eight draws show no interval of 90 %"
     assert predict_rows(paths, cohort, rows, draws=20).manifest["interval"]["kind"] == "credible_mean"
-    answers, nothing = Ensemble.of(paths)._answers(cohort, rows, 8, 0, frozenset(), "cpu", 256)
-    each = answers["risk"].mean
+    answers, present = Ensemble.of(paths)._answers(cohort, rows, 8, 0, frozenset(), "cpu", 256)
+    nothing, each = ~present.any(1), answers["risk"].mean
     assert each.shape == (8, rows.size, 1)
     expected = (each[:4].mean(0) + each[4:].mean(0)) / 2
     assert np.allclose(wide(made.table, "risk")[~nothing], expected[~nothing], atol=1e-12)
@@ -163,8 +164,8 @@ def test_two_point_members_disagree_and_count_alike(cohort: Cohort, point: Path,
     rows = np.arange(2, 30)
     both = wide(predict_rows([point, other], cohort, rows, draws=8).table, "risk")
     ensemble = Ensemble.of([point, other])
-    answers, nothing = ensemble._answers(cohort, rows, 8, 0, frozenset(), "cpu", 256)
-    each = answers["risk"].mean
+    answers, present = ensemble._answers(cohort, rows, 8, 0, frozenset(), "cpu", 256)
+    nothing, each = ~present.any(1), answers["risk"].mean
     assert each.shape[0] == 8
     assert np.ptp(each[:4], axis=0).max() == 0.0, "the point member's one draw stands for four"
     assert np.allclose(both[~nothing], each.mean(0)[~nothing])
@@ -214,6 +215,63 @@ def test_without_calibrate_rows_the_risk_is_the_raw_one(cohort: Cohort, paths: l
     ensemble.calibrate(cohort, np.empty(0, np.int64), CALIBRATION, draws=4)
     table = ensemble.predict(cohort, np.arange(30), draws=4).table
     assert table["risk"].equals(table["risk_raw"], null_equal=True)
+
+
+@pytest.mark.parametrize(
+    ("target", "tasks", "columns"),
+    [
+        ("split.SplitConformal", {"regression"}, ("lo", "hi")),
+        ("quantile.QuantileConformal", {"regression"}, ("lo", "hi")),
+        ("adaptive_sets.AdaptiveSets", {"risk", "multiclass"}, ("set_event",)),
+        ("lower_bound.LowerTimeBound", {"time_to_event"}, ("time_lo_days",)),
+    ],
+)
+def test_conformal_options_answer_their_tasks_and_are_kept(
+    cohort: Cohort, paths: list[Path], tmp_path: Path, target: str, tasks: set[str], columns: tuple[str, ...]
+) -> None:
+    ensemble, rows = Ensemble.of(paths), all_rows(cohort)
+    node = {"_target_": f"equipoise.conformal.{target}", "level": 0.5, "by": None} | ({"penalty": 0.0, "free": 1} if "Sets" in target else {})
+    raw = ensemble.predict(cohort, rows, draws=20)
+    ensemble.calibrate(cohort, rows, CALIBRATION, node, draws=20)
+    made = ensemble.predict(cohort, rows, draws=20)
+    assert set(made.manifest["conformal"]) == tasks
+    shown = made.table.filter(pl.all_horizontal(pl.col(c).is_not_null() for c in columns) & pl.col("abstain_reason").is_null())
+    assert set(shown["task"]) == tasks if "lo" not in columns else tasks <= set(shown["task"])
+    assert made.table.filter(pl.col("abstain_reason").is_not_null())[columns[0]].null_count() == made.table["abstain_reason"].count()
+    if "lo" in columns:
+        own = made.table.filter((pl.col("task") == "regression") & pl.col("outcome").is_not_null() & pl.col("lo").is_not_null())
+        inside = (own["lo"] <= own["outcome"]) & (own["outcome"] <= own["hi"])
+        assert 0.3 < float(inside.mean()) < 0.8  # type: ignore[arg-type]
+        other = made.table.filter(pl.col("task") == "risk")["lo"]
+        assert other.null_count() == raw.table.filter(pl.col("task") == "risk")["lo"].null_count()
+    ensemble.save(tmp_path / "ensemble.pt")
+    assert Ensemble.load(tmp_path / "ensemble.pt").predict(cohort, rows, draws=20).table.equals(made.table, null_equal=True)
+
+
+def test_rows_that_recalibrate_are_not_those_of_the_sets_and_clusters_stay_whole() -> None:
+    cluster = np.repeat(np.arange(40), 3)
+    node, logistic = ({"_target_": f"equipoise.{t}"} for t in ("conformal.split.SplitConformal", "calibration.logistic.LogisticCalibration"))
+    node |= {"level": 0.9, "by": None}
+    logistic |= {"min_events": 1, "prior_scale": 1.0}
+    one, other = halves(node, logistic, cluster, 0)
+    assert not (one & other).any()
+    assert (one | other).all()
+    assert one.sum() == 60
+    assert not set(cluster[one]) & set(cluster[other])
+    assert all(x.all() for x in halves(node, {"_target_": "equipoise.calibration.none.NoCalibration"}, cluster, 0))
+    every, none = halves({"_target_": "equipoise.conformal.none.NoConformal"}, logistic, cluster, 0)
+    assert every.all()
+    assert not none.any()
+
+
+def test_a_conformal_option_that_could_do_nothing_is_refused() -> None:
+    node = {"_target_": "equipoise.conformal.split.SplitConformal", "level": 0.9, "by": None}
+    check_conformal(node, {"risk": "binary", "weight": "continuous"}, 30)
+    with pytest.raises(UserError, match="answers none of the tasks"):
+        check_conformal(node, {"risk": "binary"}, 30)
+    with pytest.raises(UserError, match="needs calibrate rows"):
+        check_conformal(node, {"weight": "continuous"}, 0)
+    check_conformal({"_target_": "equipoise.conformal.none.NoConformal"}, {"risk": "binary"}, 0)
 
 
 def newcomers() -> Draft:

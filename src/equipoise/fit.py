@@ -145,7 +145,7 @@ def train_ensemble(config: Mapping[str, Any], cohort: Cohort, split: Split, fold
         log.info("member %d of %d: %d train rows, %d select rows", i + 1, members, own.train.size, own.select.size)
         paths.append(train_member(config, cohort, own, seed=int(config["seed"]) + i, folder=folder / f"member_{i}", loggers=loggers))
     ensemble = Ensemble.of(paths)
-    ensemble.calibrate(cohort, split.calibrate, config["calibration"], draws=int(config["learner"]["predict_draws"]))
+    ensemble.calibrate(cohort, split.calibrate, config["calibration"], config["conformal"], draws=int(config["learner"]["predict_draws"]))
     ensemble.save(folder / "ensemble.pt")
     return ensemble
 

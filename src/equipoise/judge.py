@@ -160,7 +160,8 @@ def judge(
             "unit": notes["cohort"]["units"].get(question["target"], ""),
             "target": question["target"],
             "not_run": notes["not_run"],
-            "interval": notes["prediction"].get("interval"),
+            "interval": interval_of(notes["prediction"], question),
+            "sets": sets_of(notes["prediction"], question),
         }
         for question in notes["questions"]
     ]
@@ -175,6 +176,18 @@ def judge(
         context=_context(config, folder, manifest, notes, opening) | {"rehearsal": _rehearsal(notes.get("rehearsal"), config, seal)},
         site=config["site"],
     )
+
+
+def interval_of(prediction: Mapping[str, Any], question: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the predictions' manifest says of ``lo`` and ``hi``: conformal ones of a continuous outcome go before those of its mean."""
+    conformal = (prediction.get("conformal") or {}).get(question["task"])
+    found: dict[str, Any] | None = conformal if conformal and question["kind"] == "continuous" else prediction.get("interval")
+    return found
+
+
+def sets_of(prediction: Mapping[str, Any], question: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the predictions' manifest says of a question's conformal sets; None where it has none."""
+    return (prediction.get("conformal") or {}).get(question["task"]) if question["kind"] in ("binary", "multiclass") else None
 
 
 def publish(
@@ -255,7 +268,7 @@ def _context(config: Mapping[str, Any], folder: Path, manifest: dict[str, Any], 
         "n_calibrate": notes.get("n_calibrate"),
         "training": notes["training"],
         "reader_notes": notes["prediction"].get("reader_notes", {}),
-        "interval": notes["prediction"].get("interval"),
+        "interval": interval_of(notes["prediction"], notes["questions"][0]),
         "tuned": [t["chosen"] for t in notes["tuned"]],
     }
 

@@ -16,6 +16,8 @@ import torch
 from equipoise.batches import Batches, open_views
 from equipoise.calibration import Calibration
 from equipoise.cohort.frozen import Cohort
+from equipoise.conformal import Conformal
+from equipoise.conformed import Fitted, columns_of, groups_by, halves, said_of, stated
 from equipoise.contract.counter import stream_seed
 from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
@@ -28,11 +30,12 @@ from equipoise.task import Answer
 from equipoise.uncertainty import credible_interval, decompose, fewest_draws
 from equipoise.whole_file import write_whole
 
-ENSEMBLE_KIND = "equipoise.ensemble"
+ENSEMBLE_KIND = "equipoise.ensemble.2"
 BATCH_ROWS = 256
 """Rows that go through the networks at a time; the predictions do not depend on it."""
 BLOCK_ROWS = 8192
 """Rows whose draws are kept at a time."""
+NO_CONFORMAL = {"_target_": "equipoise.conformal.none.NoConformal"}
 INTERVAL_OF = "the risk, given the encoder and the model class; never of the outcome"
 
 
@@ -74,17 +77,15 @@ class _Block:
 class Ensemble:
     """Members that answer the same questions, and the recalibration of their joint risk: all that predicting needs, in one file.
 
-    Recalibration belongs to the joint risk (the mean over all members' draws) and not to a member, so it is kept here.
+    Recalibration and conformal sets belong to the joint risk (the mean over all members' draws) and not to a member, so they are kept here.
 
     Args:
         models: at least one, with equal questions.
-        calibration_node: config node of the calibration, {} for none.
-        calibrations: by task, fitted; empty for none.
+        calibrations: by task, fitted; None for none.
+        conformals: likewise.
     """
 
-    def __init__(
-        self, models: Sequence[Model], calibration_node: Mapping[str, Any] | None = None, calibrations: Mapping[str, Calibration] | None = None
-    ) -> None:
+    def __init__(self, models: Sequence[Model], calibrations: Fitted[Calibration] | None = None, conformals: Fitted[Conformal] | None = None) -> None:
         if not models:
             raise UserError("An ensemble needs at least one model", mend="give the path of a model.pt")
         self.models, self.questions = tuple(models), models[0].questions
@@ -97,7 +98,8 @@ class Ensemble:
                     mend="join models of one task",
                 )
         self.hashes = tuple(model.hash() for model in models)
-        self._node, self._calibrations = dict(calibration_node or {}), dict(calibrations or {})
+        self._calibrations: Fitted[Calibration] = calibrations or Fitted()
+        self._conformals: Fitted[Conformal] = conformals or Fitted()
         self._opened: dict[tuple[str, str, str], dict[str, Any]] = {}
 
     @classmethod
@@ -160,6 +162,7 @@ class Ensemble:
             "model_hashes": list(self.hashes),
             "n_parameters": [m.network.n_parameters() for m in self.models],
             "calibration": self.calibration_notes(),
+            "conformal": self.conformal_notes(),
             "cohort": cohort.hash,
             "scenario": scenario,
             "hidden": sorted(hidden),
@@ -170,36 +173,67 @@ class Ensemble:
         }
         return Predictions(pl.concat(tables), manifest)
 
-    def calibrate(self, cohort: Cohort, rows: np.ndarray, node: Mapping[str, Any], *, draws: int, seed: int = 0) -> None:
-        """Fits the recalibration of the joint risk on calibrate rows, one for each question; rows with nothing present do not count.
+    def calibrate(
+        self,
+        cohort: Cohort,
+        rows: np.ndarray,
+        node: Mapping[str, Any],
+        conformal: Mapping[str, Any] | None = None,
+        *,
+        draws: int,
+        seed: int = 0,
+    ) -> None:
+        """Fits the recalibration of the joint risk on calibrate rows, one for each question, and a conformal option on those that it leaves.
+
+        Rows with nothing present do not count.
 
         Args:
             cohort: the training cohort.
             rows: i64; none leaves the ensemble without recalibration.
             node: config node of the calibration.
+            conformal: config node of the conformal option; None for none.
             draws: as in `predict`.
             seed: likewise.
         """
-        self._node, self._calibrations = {}, {}
+        self._calibrations, self._conformals = Fitted(), Fitted()
         if not rows.size:
             return
-        made: dict[str, Calibration] = {q.task: make(node) for q in self.questions}
+        recalibrating, kept = halves(conformal or NO_CONFORMAL, node, cohort.rows["cluster"].to_numpy()[rows], seed)
+        calibrations: dict[str, Calibration] = {q.task: make(node) for q in self.questions}
         blocks = [self._answers(cohort, r, draws, seed, frozenset(), "cpu", BATCH_ROWS) for r in _in_blocks(np.asarray(rows, dtype=np.int64))]
-        nothing = np.concatenate([b[1] for b in blocks])
+        present = np.concatenate([b[1] for b in blocks])
+        whole = {q.task: _stacked([answered[q.task] for answered, _ in blocks]) for q in self.questions}
         for question in self.questions:
             outcome, observed = outcomes(cohort, question, rows)
-            risk_raw = np.concatenate([answered[question.task].mean.mean(0) for answered, _ in blocks])
-            made[question.task].fit(question, risk_raw, outcome, observed & ~nothing)
-        self._node, self._calibrations = dict(node), made
+            calibrations[question.task].fit(question, whole[question.task].mean.mean(0), outcome, observed & present.any(1) & recalibrating)
+        self._calibrations = Fitted(dict(node), calibrations)
+        if not kept.any() or conformal is None:
+            return
+        conformals: dict[str, Conformal] = {}
+        for question in self.questions:
+            made: Conformal = make(conformal)
+            if question.kind in made.kinds:
+                outcome, observed = outcomes(cohort, question, rows)
+                own, calibration = whole[question.task], calibrations[question.task]
+                columns = _columns(question, own, calibration, made.level)
+                told = stated(question, columns, *_after(question, own, calibration), made.level)
+                group = groups_by(made.by, cohort, rows, self.models[0].network.evidences, present)
+                made.fit(question, told, outcome, observed & present.any(1) & kept, cohort.rows["cluster"].to_numpy()[rows], group)
+                conformals[question.task] = made
+        self._conformals = Fitted(dict(conformal), conformals)
 
     def calibration_notes(self) -> dict[str, str]:
         """By task: the method and what it has to say; empty without recalibration."""
-        return {task: f"{type(c).__name__}{': ' + c.note if getattr(c, 'note', '') else ''}" for task, c in self._calibrations.items()}
+        return {task: f"{type(c).__name__}{': ' + c.note if getattr(c, 'note', '') else ''}" for task, c in self._calibrations.by_task.items()}
+
+    def conformal_notes(self) -> dict[str, dict[str, Any]]:
+        """By task: what the conformal interval or set is (see `conformed.said_of`)."""
+        return {task: said_of(c) for task, c in self._conformals.by_task.items()}
 
     def save(self, path: Path) -> None:
-        """Writes members and recalibration in one step."""
-        calibrations = {task: c.state() for task, c in self._calibrations.items()}
-        save_plain(path, ENSEMBLE_KIND, {"models": [m.state() for m in self.models], "node": plain(self._node), "calibrations": plain(calibrations)})
+        """Writes members, recalibration and conformal option in one step."""
+        fitted = {"calibrations": plain(self._calibrations.state()), "conformals": plain(self._conformals.state())}
+        save_plain(path, ENSEMBLE_KIND, {"models": [m.state() for m in self.models], **fitted})
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -209,34 +243,34 @@ class Ensemble:
             UserError: the file is missing, damaged, or no ensemble.
         """
         state = load_plain(path, ENSEMBLE_KIND)
-        calibrations: dict[str, Calibration] = {}
-        for task, own in state["calibrations"].items():
-            calibrations[task] = make(state["node"])
-            calibrations[task].load_state(own)
-        return cls([Model.from_state(s) for s in state["models"]], state["node"], calibrations)
+        return cls([Model.from_state(s) for s in state["models"]], Fitted.from_state(state["calibrations"]), Fitted.from_state(state["conformals"]))
 
     def _block(self, cohort: Cohort, rows: np.ndarray, draws: int, seed: int, hidden: frozenset[str], level: float, device: str, batch_rows: int) -> _Block:
         """The table's number columns for some rows; what is kept of the draws does not grow with the cohort."""
-        answered, nothing = self._answers(cohort, rows, draws, seed, hidden, device, batch_rows)
-        columns = {}
+        answered, present = self._answers(cohort, rows, draws, seed, hidden, device, batch_rows)
+        nothing, columns = np.asarray(~present.any(1)), {}
         for question in self.questions:
-            own, calibration = answered[question.task], self._calibrations.get(question.task)
-            columns[question.task] = _columns(question, own, calibration, level)
-            for value in columns[question.task].values():
+            own, calibration = answered[question.task], self._calibrations.by_task.get(question.task)
+            columns[question.task] = made = _columns(question, own, calibration, level)
+            if (conformal := self._conformals.by_task.get(question.task)) is not None:
+                told = stated(question, made, *_after(question, own, calibration), conformal.level)
+                group = groups_by(conformal.by, cohort, rows, self.models[0].network.evidences, present)
+                made |= columns_of(conformal.apply(told, group), question)
+            for value in made.values():
                 value[nothing] = math.nan
         return _Block(columns, nothing, next(iter(answered.values())).mean.shape[0])
 
     def _answers(
         self, cohort: Cohort, rows: np.ndarray, draws: int, seed: int, hidden: frozenset[str], device: str, batch_rows: int
     ) -> tuple[dict[str, Answered], np.ndarray]:
-        """Every question's joint answers, and which rows have nothing present, bool (n,)."""
+        """Every question's joint answers, and which evidences each row has, bool (n, M)."""
         share = max(-(-draws // len(self.models)), 1)
-        members, nothing = [], np.zeros(rows.size, dtype=bool)
+        members, present = [], np.zeros((rows.size, 0), dtype=bool)
         for i, model in enumerate(self.models):
             batches = Batches(self._readers(model, cohort), {k: v.evidence for k, v in model.views.items()}, model.network.evidences, targets={}, hidden=hidden)
-            nothing = ~batches.present[rows].any(1)
+            present = np.asarray(batches.present[rows])
             members.append(_member(model, batches, rows, share, stream_seed("predict", seed, i), torch.device(device), batch_rows))
-        return {q.task: _joined([m[q.task] for m in members]) for q in self.questions}, nothing
+        return {q.task: _joined([m[q.task] for m in members]) for q in self.questions}, present
 
     def _notes(self, cohort: Cohort) -> dict[str, dict[str, Any]]:
         """What the cohort has and the views do not know, by view; aggregates only."""
@@ -282,6 +316,15 @@ def _joined(members: Sequence[Answered]) -> Answered:
     return Answered(mean, variance, members[0].form, members[0].exclusive, propensity)
 
 
+def _stacked(blocks: Sequence[Answered]) -> Answered:
+    """The answers of consecutive rows as one."""
+    first = blocks[0]
+    propensity = None if first.propensity is None else np.concatenate([b.propensity for b in blocks if b.propensity is not None])
+    return Answered(
+        np.concatenate([b.mean for b in blocks], axis=1), np.concatenate([b.variance for b in blocks], axis=1), first.form, first.exclusive, propensity
+    )
+
+
 def _repeated(draws: np.ndarray, most: int) -> np.ndarray:
     return draws[np.arange(most) % draws.shape[0]]
 
@@ -289,15 +332,27 @@ def _repeated(draws: np.ndarray, most: int) -> np.ndarray:
 def _columns(question: Question, own: Answered, calibration: Calibration | None, level: float) -> dict[str, np.ndarray]:
     """risk_raw, risk, lo, hi, aleatoric, epistemic, total, each f64 (n, L), and the propensity (n,) where there is one."""
     risk_raw = own.mean.mean(0)
-    # Every draw is recalibrated before its quantiles are taken: right also where labels are recalibrated jointly.
-    each = own.mean if calibration is None else np.stack([calibration.apply(draw) for draw in own.mean])
     risk = risk_raw.copy() if calibration is None else calibration.apply(risk_raw)
-    interval, parts = credible_interval(each, level), decompose(own.mean, own.variance, own.form, own.exclusive)
-    # A recalibrated mean has other residuals; the calibration says by how much (continuous outcomes).
-    factor = float(getattr(calibration, "variance_factor", 1.0)) if question.kind == "continuous" else 1.0
+    interval, parts = credible_interval(_recalibrated(own, calibration), level), decompose(own.mean, own.variance, own.form, own.exclusive)
+    factor = _factor(question, calibration)
     columns = {"risk_raw": risk_raw, "risk": risk, "lo": interval.lo, "hi": interval.hi}
     columns |= {k: factor * getattr(parts, k) for k in ("aleatoric", "epistemic", "total")}
     return columns if own.propensity is None else {**columns, "propensity": own.propensity}
+
+
+def _recalibrated(own: Answered, calibration: Calibration | None) -> np.ndarray:
+    """Every draw is recalibrated before its quantiles are taken: right also where labels are recalibrated jointly; f64 (S, n, L)."""
+    return own.mean if calibration is None else np.stack([calibration.apply(draw) for draw in own.mean])
+
+
+def _factor(question: Question, calibration: Calibration | None) -> float:
+    """A recalibrated mean has other residuals; the calibration says by how much (continuous outcomes)."""
+    return float(getattr(calibration, "variance_factor", 1.0)) if question.kind == "continuous" else 1.0
+
+
+def _after(question: Question, own: Answered, calibration: Calibration | None) -> tuple[np.ndarray, np.ndarray]:
+    """The draws' means and variances after recalibration, f64 (S, n, L) each."""
+    return _recalibrated(own, calibration), _factor(question, calibration) * own.variance
 
 
 def _interval(n_draws: int, level: float) -> dict[str, Any]:

@@ -37,6 +37,9 @@ def prediction_table(
     epistemic: np.ndarray | None = None,
     total: np.ndarray | None = None,
     propensity: np.ndarray | None = None,
+    set_event: np.ndarray | None = None,
+    set_no_event: np.ndarray | None = None,
+    time_lo_days: np.ndarray | None = None,
     abstain_reason: list[str | None] | None = None,
     hidden: frozenset[str] | None = None,
 ) -> pl.DataFrame:
@@ -63,6 +66,9 @@ def prediction_table(
         epistemic: likewise.
         total: likewise.
         propensity: f64 (n,), P(treated | what is known).
+        set_event: f64 (n, L), 1 or 0: see `conformal.Held`, NaN for nothing; None = no sets.
+        set_no_event: likewise.
+        time_lo_days: likewise.
         abstain_reason: for each row, None where there is a prediction; None = those without a finite risk abstain.
         hidden: evidences that count as not present; None = what the scenario's name says.
 
@@ -92,6 +98,7 @@ def prediction_table(
         *_presence(question, cohort, rows, hidden if hidden is not None else hidden_in(scenario)),
     )
     values = {"risk_raw": risk_raw, "risk": risk, "lo": lo, "hi": hi, "aleatoric": aleatoric, "epistemic": epistemic, "total": total}
+    values |= {"set_event": set_event, "set_no_event": set_no_event, "time_lo_days": time_lo_days}
     values["outcome"] = outcomes_by_label(question, seen)
     nothing = np.full(n, math.nan)
     blocks = [
@@ -102,9 +109,9 @@ def prediction_table(
         )
         for i, label in enumerate(labels)
     ]
-    table = pl.concat(blocks).sort("__row", maintain_order=True)
+    table = pl.concat(blocks).sort("__row", maintain_order=True).with_columns(pl.selectors.float().fill_nan(None))
     present = [c for c in table.columns if c.startswith(PRESENT_PREFIX)]
-    return table.select(*(pl.col(c).cast(t) for c, t in PREDICTIONS.items()), *present).with_columns(pl.selectors.float().fill_nan(None))
+    return table.select(*(pl.col(c).cast(t) for c, t in PREDICTIONS.items()), *present)
 
 
 def read_predictions(path: Path) -> pl.DataFrame:

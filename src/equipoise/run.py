@@ -21,6 +21,7 @@ from equipoise.cohort.groups import check_subgroups, with_subgroups
 from equipoise.cohort.outcomes import check_events, event_counts
 from equipoise.cohort.roles import check_disjoint, fold_split, folds_of
 from equipoise.cohort.split import Split
+from equipoise.conformed import check_conformal
 from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
 from equipoise.contract.tables import Role
@@ -232,6 +233,7 @@ def _check_split(config: Mapping[str, Any], cohort: Cohort, split: Split) -> Non
     check_disjoint(cohort.rows["cluster"].to_numpy(), split)
     if split.train.size == 0:
         raise UserError("The cohort has no train rows", found=f"roles {split.sizes()}", mend="give the cohort roles, or a share for train")
+    check_conformal(config["conformal"], {t: cohort.target(node["target"]).kind for t, node in config["task"].items()}, split.calibrate.size)
     for comparator in comparators_of(config):
         comparator.check(cohort)
     check_value(config, cohort)

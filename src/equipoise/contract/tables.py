@@ -54,6 +54,9 @@ PREDICTIONS: dict[str, pl.DataType | type[pl.DataType]] = {
     "risk_raw": pl.Float64,  # before recalibration
     "lo": pl.Float64,  # interval; the manifest says of what (credible_mean | predictive | conformal); null = not estimated
     "hi": pl.Float64,
+    "set_event": pl.Boolean,  # whether the conformal set holds the event, or this class; null = no set
+    "set_no_event": pl.Boolean,  # whether it holds no event (binary outcomes only)
+    "time_lo_days": pl.Float64,  # conformal: the event of cause 1 comes after this; the same for each horizon; null = none
     "aleatoric": pl.Float64,  # nats for probabilities, squared units for a continuous outcome; null = not estimated
     "epistemic": pl.Float64,
     "total": pl.Float64,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from equipoise.report.axes import house_style
-from equipoise.report.coverage import coverage
+from equipoise.report.coverage import coverage, sets
 from equipoise.report.differences import metric_label
 from equipoise.report.finding import Finding, triple
 from equipoise.report.forest import Line, Panel, forest
@@ -56,12 +56,12 @@ def certainty(finding: Finding) -> Html:
         "mean_total": f"Total ({squared})",
     }
     rows: list[tuple[object, object]] = [(name, _value(key, table.get(key))) for key, name in names.items() if key in table or key in _ALWAYS]
-    known = {*names, "estimated", "note", "by_group"}
+    known = {*names, "estimated", "note", "by_group", "sets"}
     declared = finding.context.get("interval")
     if table.get("interval") == "not declared" and declared:
         rows[0] = (names["interval"], sure(declared.get("of") or declared.get("kind") if isinstance(declared, Mapping) else declared))
     rows += [(humane(k), sure(v)) for k, v in table.items() if k not in known]
-    return section("Uncertainty of the predictions", paragraph(lead), facts(rows), coverage(finding), anchor=f"{finding.anchor}uncertainty")
+    return section("Uncertainty of the predictions", paragraph(lead), facts(rows), coverage(finding), sets(finding), anchor=f"{finding.anchor}uncertainty")
 
 
 _ALWAYS = ("median_width", "mean_epistemic", "mean_aleatoric")

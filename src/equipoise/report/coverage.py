@@ -1,4 +1,4 @@
-"""Do intervals hold the outcomes: a table of all rows and of each group."""
+"""Do intervals and sets hold the outcomes: a table of all rows and of each group."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from equipoise.report.vocabulary import column_label
 
 COLUMNS = (
     "task", "column", "group", "n", "median_width", "coverage", "coverage_lo", "coverage_hi", "interval_score", "interval_score_lo", "interval_score_hi",
-    "method", "note",
+    "set_size", "set_size_lo", "set_size_hi", "method", "note",
 )  # fmt: skip
 
 
@@ -40,15 +40,41 @@ def coverage(finding: Finding) -> Html | str:
     return finding.numbering.table(caption, head, rows, note=note)
 
 
+def sets(finding: Finding) -> Html | str:
+    """The table of conformal sets, "" where there are none."""
+    table = mapping(finding.results, "uncertainty", "sets")
+    groups = mapping(table, "groups")
+    if not groups:
+        return ""
+    rows: list[list[Any]] = []
+    for column, own in groups.items():
+        rows += [] if column == "all" else [[column_label(column)]]
+        rows += [_set_row("All rows" if column == "all" else group, entry) for group, entry in own.items()]
+    caption = f"Conformal sets ({table.get('of')}, level {percent_plain(table.get('level'))}) by group, in {finding.rows_in_words}"
+    caption += f", with {finding.level_in_words} intervals."
+    without = f" {count(table['without'])} rows have no set: their group had too few calibrate rows, or none." if table.get("without") else ""
+    meaning = "A set of two classes of a binary outcome says that the model cannot tell." if finding.kind == "binary" else ""
+    return finding.numbering.table(caption, ["", "Rows", "Share of outcomes inside", "Mean size of the set"], rows, note=f"{meaning}{without}".strip())
+
+
 def _row(name: str, entry: Mapping[str, Any], width: int, of_outcomes: bool) -> list[Any]:
     dash = esc("\N{EN DASH}")
     if "suppressed" in entry:
         return [name, entry["suppressed"], dash, *([dash, dash] if of_outcomes else [])]
     cells: list[Any] = [name, count(entry.get("n")), f"{entry['median_width']:,.{width}f}" if finite(entry.get("median_width")) is not None else dash]
-    for key in ("coverage", "interval_score") if of_outcomes else ():
-        own = entry.get(key), entry.get(f"{key}_lo"), entry.get(f"{key}_hi")
-        cells.append(estimate(*own, digits_for(3 if key == "coverage" else digits_of_scale([own[0]]), [own])))
-    return cells
+    return cells + [_estimate(entry, key) for key in (("coverage", "interval_score") if of_outcomes else ())]
+
+
+def _set_row(name: str, entry: Mapping[str, Any]) -> list[Any]:
+    dash = esc("\N{EN DASH}")
+    if "suppressed" in entry:
+        return [name, entry["suppressed"], dash, dash]
+    return [name, count(entry.get("n")), _estimate(entry, "coverage"), _estimate(entry, "set_size")]
+
+
+def _estimate(entry: Mapping[str, Any], key: str) -> Any:
+    own = entry.get(key), entry.get(f"{key}_lo"), entry.get(f"{key}_hi")
+    return estimate(*own, digits_for(3 if key == "coverage" else digits_of_scale([own[0]]), [own]))
 
 
 def coverage_csv(results: Mapping[str, Any]) -> str:
@@ -56,7 +82,8 @@ def coverage_csv(results: Mapping[str, Any]) -> str:
     lines = [
         {"task": task, "column": column, "group": group, **entry, "note": entry.get("suppressed")}
         for task, own in tasks_of(results)
-        for column, groups in mapping(own, "uncertainty", "by_group", "groups").items()
+        for what in ("by_group", "sets")
+        for column, groups in mapping(own, "uncertainty", what, "groups").items()
         for group, entry in groups.items()
     ]
     return as_csv(COLUMNS, lines)

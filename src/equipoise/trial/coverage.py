@@ -1,4 +1,4 @@
-"""Do intervals hold the outcomes, in all rows and in each group, and how wide are they?"""
+"""Do intervals and sets hold the outcomes, in all rows and in each group, and how wide are they?"""
 
 from __future__ import annotations
 
@@ -41,7 +41,36 @@ def coverage_tables(judged: Judged, own: Arm, interval: Mapping[str, Any]) -> di
         return {}
     lo, hi, said, level, of_outcomes = found
     y = judged.rows.outcome[:, 0]
-    scored = (lo <= y) & (y <= hi), interval_score(lo, hi, y, level)
+    scored = {"coverage": (lo <= y) & (y <= hi), "interval_score": interval_score(lo, hi, y, level)} if of_outcomes else {}
+    return {"of": said, "level": level, "groups": _by_group(judged, where & np.isfinite(lo) & np.isfinite(hi), scored, width=hi - lo)}
+
+
+def set_tables(judged: Judged, own: Arm, sets: Mapping[str, Any]) -> dict[str, Any]:
+    """{"of", "level", "without", "groups"}: how often the stated set holds the outcome, and how many classes it has on average.
+
+    Args:
+        judged: estimates.
+        own: the model.
+        sets: what the predictions' manifest says of them: "level", "of".
+
+    Returns:
+        "without": rows without a set; "groups" as in `coverage_tables`, with "set_size" in the place of the interval score and no width; {} where
+        no row has a set.
+    """
+    rows, f, usable = judged.rows, judged.rows.forecasts[own], judged.usable(own)
+    both = np.isfinite(f.set_event).all(axis=1)
+    where = usable & (both & np.isfinite(f.set_no_event).all(axis=1) if rows.kind == "binary" else both)
+    if rows.kind not in ("binary", "multiclass") or not where.any():
+        return {}
+    happened = rows.outcome == 1
+    inside = np.where(happened, f.set_event, f.set_no_event)[:, 0] if rows.kind == "binary" else (f.set_event * happened).sum(axis=1)
+    size = (f.set_event + f.set_no_event)[:, 0] if rows.kind == "binary" else f.set_event.sum(axis=1)
+    groups = _by_group(judged, where, {"coverage": inside, "set_size": size})
+    return {"of": sets.get("of"), "level": sets.get("level"), "without": int((usable & ~where).sum()), "groups": groups}
+
+
+def _by_group(judged: Judged, where: np.ndarray, scored: Mapping[str, np.ndarray], width: np.ndarray | None = None) -> dict[str, Any]:
+    """column ("all" for everything) -> group -> what is known of it; small groups are hidden."""
     labels = {ALL: np.full(judged.rows.size, ALL), **judged.rows.groups}
     groups: dict[str, Any] = {}
     for column, label in labels.items():
@@ -50,14 +79,14 @@ def coverage_tables(judged: Judged, own: Arm, interval: Mapping[str, Any]) -> di
         counts = np.array([[int(np.unique(judged.rows.subject[m]).size)] for m in masks])
         hidden = hidden_groups(counts, judged.protocol.min_cell)
         shown = [m for m, h in zip(masks, hidden, strict=True) if not h]
-        values = iter(_estimates(judged, shown, scored) if of_outcomes else [{} for _ in shown])
+        values = iter(_estimates(judged, shown, scored) if scored else [{} for _ in shown])
         groups[column] = {
             name: {"suppressed": BESIDE if h == 2 else f"fewer than {judged.protocol.min_cell}"}
             if h
-            else {"n": int(n[0]), "median_width": number(float(np.median((hi - lo)[mask]))), **next(values)}
+            else {"n": int(n[0]), **({"median_width": number(float(np.median(width[mask])))} if width is not None else {}), **next(values)}
             for name, mask, n, h in zip(names, masks, counts, hidden, strict=True)
         }
-    return {"of": said, "level": level, "groups": groups}
+    return groups
 
 
 def _bounds(judged: Judged, own: Arm, interval: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, str, float, bool] | None:
@@ -66,7 +95,7 @@ def _bounds(judged: Judged, own: Arm, interval: Mapping[str, Any]) -> tuple[np.n
     if rows.kind in ("multiclass", "time_to_event", "treatment_effect"):
         return None
     lo, hi, total = f.lo[:, 0], f.hi[:, 0], f.total[:, 0]
-    stated = bool(where.any() and np.isfinite(lo[where]).all() and np.isfinite(hi[where]).all())
+    stated = bool((np.isfinite(lo) & np.isfinite(hi))[where].any())
     of_outcomes = rows.kind == "continuous" and interval.get("kind") in ("predictive", "conformal")
     level = float(interval.get("level") or judged.protocol.level)
     if stated and of_outcomes:
@@ -77,32 +106,31 @@ def _bounds(judged: Judged, own: Arm, interval: Mapping[str, Any]) -> tuple[np.n
     return (lo, hi, str(interval.get("of") or "the stated interval of the prediction"), level, False) if stated else None
 
 
-def _estimates(judged: Judged, masks: list[np.ndarray], scored: tuple[np.ndarray, np.ndarray]) -> list[dict[str, Any]]:
-    """Coverage and interval score of each group, one pass over the shared resamples for all of them."""
+def _estimates(judged: Judged, masks: list[np.ndarray], scored: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Weighted means of coverage (0 or 1) and of one more score in each group, one pass over the shared resamples for all of them."""
     if not masks:
         return []
-    rows, level = judged.rows, judged.protocol.level
+    rows, level, names = judged.rows, judged.protocol.level, list(scored)
     at = np.flatnonzero(np.any(masks, axis=0))
     belongs = np.stack([m[at] for m in masks], axis=1) * rows.weight[at, None]  # (rows, k)
-    inside, score = (np.asarray(x, dtype=np.float64)[at, None] * belongs for x in scored)
-    each = np.concatenate([inside, score, belongs], axis=1)
+    each = np.concatenate([*(np.asarray(scored[n], dtype=np.float64)[at, None] * belongs for n in names), belongs], axis=1)
     value, draws = _ratios(each.sum(0)), np.concatenate([_ratios(block[:, at] @ each) for block in judged.bootstrap().blocks()])
     made = []
     for g, mask in enumerate(masks):
         n_clusters = int(np.unique(rows.cluster[mask]).size)
-        covered, scores = (percentile_interval(float(value[i, g]), draws[:, i, g], level, n_clusters) for i in (0, 1))
+        covered, other = (percentile_interval(float(value[i, g]), draws[:, i, g], level, n_clusters) for i in (0, 1))
         lo, hi, method = covered.lo, covered.hi, covered.method
         if n_clusters == mask.sum() and (rows.weight[mask] == 1).all():
-            bounds = wilson_interval(scored[0][mask].sum()[None], np.array([mask.sum()]), level)
+            bounds = wilson_interval(scored["coverage"][mask].sum()[None], np.array([mask.sum()]), level)
             lo, hi, method = float(bounds[0][0]), float(bounds[1][0]), "Wilson"
         made.append(
             {
                 "coverage": number(float(value[0, g])),
                 "coverage_lo": number(max(lo, 0.0)),
                 "coverage_hi": number(min(hi, 1.0)),
-                "interval_score": number(float(value[1, g])),
-                "interval_score_lo": number(scores.lo),
-                "interval_score_hi": number(scores.hi),
+                names[1]: number(float(value[1, g])),
+                f"{names[1]}_lo": number(other.lo),
+                f"{names[1]}_hi": number(other.hi),
                 "method": method,
             }
         )
@@ -110,6 +138,6 @@ def _estimates(judged: Judged, masks: list[np.ndarray], scored: tuple[np.ndarray
 
 
 def _ratios(sums: np.ndarray) -> np.ndarray:
-    """Means of coverage and of score by group, f64 (..., 2, k), from sums f64 (..., 3 k): inside, score, weight."""
+    """Means of coverage and of the other score by group, f64 (..., 2, k), from sums f64 (..., 3 k): inside, score, weight."""
     inside, score, weight = np.split(sums, 3, axis=-1)
     return np.stack([ratio(inside, weight), ratio(score, weight)], axis=-2)

@@ -15,7 +15,7 @@ from equipoise.trial.alerts import utility_tables
 from equipoise.trial.analysis_rows import analysis_rows
 from equipoise.trial.certainty import certainty_of
 from equipoise.trial.compare import difference_table, endpoint_table, number, oriented
-from equipoise.trial.coverage import coverage_tables
+from equipoise.trial.coverage import coverage_tables, set_tables
 from equipoise.trial.curves import curves_of
 from equipoise.trial.endpoint import Endpoint
 from equipoise.trial.endpoints import endpoints_of, primary_horizon
@@ -63,6 +63,7 @@ def evaluate(
     model: str = MODEL,
     not_run: Mapping[str, str] | None = None,
     interval: Mapping[str, Any] | None = None,
+    sets: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Endpoints of the model and its comparators, their paired differences, the verdict, scenarios and curves.
 
@@ -81,6 +82,7 @@ def evaluate(
         not_run: comparator (or "comparator/task") -> why it does not apply here. A required comparator that does not apply is no part of the verdict,
             and the verdict's detail says so; one that was refused (`contract.tables.REFUSED`) leaves none.
         interval: what the predictions' intervals are: "kind", "level", "of".
+        sets: what their conformal sets are: "level", "of"; None where nothing is said of any.
 
     Returns:
         Plain values, JSON-able, without NaN: null is "not estimated", with a "note". Keys: schema, task, kind, target, unit, model, role, n,
@@ -121,7 +123,8 @@ def evaluate(
         "scenarios": scenario_tables(judged, model),
         "value": value_tables(judged, table, model, primary, role=role, opening=opening, words=in_words(primary.name)),
         "curves": {arm[0]: curve for arm in (own, *others) if (curve := curves_of(judged, arm, horizon_days=horizon, banded=arm == own))},
-        "uncertainty": certainty_of(rows, rows.forecasts[own], interval or {}) | {"by_group": coverage_tables(judged, own, interval or {})},
+        "uncertainty": certainty_of(rows, rows.forecasts[own], interval or {})
+        | {"by_group": coverage_tables(judged, own, interval or {}), "sets": set_tables(judged, own, sets or {})},
         "referral": referral_of(judged, own, against),
         "utility": utility_tables(judged, own, others),
     }

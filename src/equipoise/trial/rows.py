@@ -23,6 +23,7 @@ class Forecasts:
         risk: f64 (n, L), NaN where the model has none.
         total: f64 (n, L), predictive variance, NaN where not stated.
         lo: f64 (n, L); hi: f64 (n, L); aleatoric: f64 (n, L); epistemic: f64 (n, L): NaN where not estimated.
+        set_event: f64 (n, L); set_no_event: f64 (n, L): 1 or 0, NaN where there is no set (see `contract.tables`).
         propensity: f64 (n,), NaN where not stated.
         n_abstained: rows for which the model gave no answer.
     """
@@ -33,6 +34,8 @@ class Forecasts:
     hi: np.ndarray
     aleatoric: np.ndarray
     epistemic: np.ndarray
+    set_event: np.ndarray
+    set_no_event: np.ndarray
     propensity: np.ndarray
     n_abstained: int
 
@@ -201,11 +204,11 @@ def _outcome(table: pl.DataFrame, kind: str, n: int, row: np.ndarray, column: np
 def _forecasts(table: pl.DataFrame, row: np.ndarray, column: np.ndarray, n: int, n_labels: int, abstain: str) -> Forecasts:
     def filled(name: str) -> np.ndarray:
         made = np.full((n, n_labels), np.nan)
-        made[row, column] = table[name].fill_null(np.nan).to_numpy()
+        made[row, column] = table[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
         return made
 
     names = ("risk", "total", "lo", "hi", "aleatoric", "epistemic")
-    risk, total, lo, hi, aleatoric, epistemic = (filled(name) for name in names)
+    risk, total, lo, hi, aleatoric, epistemic, set_event, set_no_event = (filled(name) for name in (*names, "set_event", "set_no_event"))
     silent = np.ones(n, dtype=bool)
     silent[row] = table["abstain_reason"].is_not_null().to_numpy()
     silent |= ~np.isfinite(risk).all(axis=1)
@@ -217,7 +220,7 @@ def _forecasts(table: pl.DataFrame, row: np.ndarray, column: np.ndarray, n: int,
         risk[lacking], total[lacking] = risk[~lacking].mean(0), spread
     propensity = np.full(n, np.nan)
     propensity[row] = table["propensity"].fill_null(np.nan).to_numpy()
-    return Forecasts(risk, total, lo, hi, aleatoric, epistemic, propensity, int(silent.sum()))
+    return Forecasts(risk, total, lo, hi, aleatoric, epistemic, set_event, set_no_event, propensity, int(silent.sum()))
 
 
 def _refuse_other_horizons(table: pl.DataFrame, kind: str, n_labels: int) -> None:

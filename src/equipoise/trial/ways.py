@@ -26,7 +26,7 @@ def with_ways(rows: Rows, ways: Mapping[str, Sequence[str]]) -> Rows:
 
 
 def _beside(runs: Sequence[Forecasts]) -> Forecasts:
-    names = ("risk", "total", "lo", "hi", "aleatoric", "epistemic")
+    names = ("risk", "total", "lo", "hi", "aleatoric", "epistemic", "set_event", "set_no_event")
     columns = {name: np.concatenate([getattr(f, name) for f in runs], axis=1) for name in names}
     lacking = int((~np.isfinite(columns["risk"]).all(axis=1)).sum())
     return Forecasts(**columns, propensity=np.mean([f.propensity for f in runs], axis=0), n_abstained=max(lacking, *(f.n_abstained for f in runs)))
