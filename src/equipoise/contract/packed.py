@@ -20,10 +20,10 @@ def offsets_of(counts: Tensor) -> Tensor:
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)]).to(torch.int64)
 
 
-def segment_index(offsets: Tensor) -> Tensor:
-    """For every element, its segment: i64 (N,)."""
+def segment_index(offsets: Tensor, n_elements: int | None = None) -> Tensor:
+    """For every element, its segment: i64 (N,). Given N, an accelerator need not be asked for it."""
     n = offsets.shape[0] - 1
-    return torch.repeat_interleave(torch.arange(n, device=offsets.device), lengths(offsets), output_size=None)
+    return torch.repeat_interleave(torch.arange(n, device=offsets.device), lengths(offsets), output_size=n_elements)
 
 
 def segment_sum(x: Tensor, offsets: Tensor) -> Tensor:

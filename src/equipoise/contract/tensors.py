@@ -59,6 +59,7 @@ class Events(Part):
         time_days: f32 (N,), days before the prediction time, >= 0; 0 for statics.
         timed: bool (N,), False for statics.
         offsets: i64 (P+1,). A present row without events has an empty segment.
+        longest: events of the longest row, or more, known to the host; None = not known, and an accelerator is asked once a batch.
     """
 
     code: Tensor
@@ -67,6 +68,7 @@ class Events(Part):
     time_days: Tensor
     timed: Tensor
     offsets: Tensor
+    longest: int | None = None
 
 
 @dataclass(frozen=True)

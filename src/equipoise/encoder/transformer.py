@@ -7,13 +7,13 @@ from typing import final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from equipoise.contract.errors import UserError
 from equipoise.contract.packed import lengths, offsets_of, segment_index
 from equipoise.contract.prior import gaussian, of_layers
 from equipoise.contract.tensors import Events, EventsSpec, Tokens
 from equipoise.encoder import Encoder
+from equipoise.encoder.attention import Within, within
 from equipoise.encoder.event_embedding import EventEmbedding
 
 
@@ -22,7 +22,7 @@ class Transformer(Encoder):
     """Pre-norm transformer over a row's events and one learned summary token, which alone stands for a present row without events.
 
     Events are `EventEmbedding` plus learned waves of ``log(1 + time_days / shortest_days)``; statics have a vector in the place of the time.
-    Rows are ordered by length once, so rows of one length are one attention call and linear layers see all events at once.
+    Linear layers see all events at once; how attention stays within the rows is `attention.within`'s choice, made once for all blocks.
 
     Args:
         spec: of the view.
@@ -58,7 +58,7 @@ class Transformer(Encoder):
         super().__init__()
         if d_model % n_heads:
             raise UserError(f"d_model {d_model} is not divisible by the transformer's n_heads {n_heads}", mend="change one of them")
-        self._output, self._prior_scale = output, prior_scale
+        self._output, self._prior_scale, self._d_head = output, prior_scale, d_model // n_heads
         self.events = EventEmbedding(spec.n_codes, d_model)
         self.time = _TimeWaves(n_waves, shortest_days, d_model)
         self.summary = nn.Parameter(torch.randn(d_model) * d_model**-0.5)
@@ -68,18 +68,20 @@ class Transformer(Encoder):
     def forward(self, part: Events) -> Tokens:  # type: ignore[override]
         x = self.events(part.code, part.value, part.observed) + self.time(part.time_days, part.timed)
         x, offsets = self._with_summary(x, part.offsets)
-        by_length = torch.argsort(lengths(offsets), stable=True)
-        x, sorted_offsets, back = _reordered(x, offsets, by_length)
-        runs = _runs(sorted_offsets)
-        for block in self.blocks:
-            x = block(x, runs)
+        rows = within(offsets, x, d_head=self._d_head, longest=None if part.longest is None else part.longest + 1)
+        x = self.through(rows.enter(x), rows)
         if self._output == "summary":
-            h = torch.empty_like(x[: by_length.shape[0]]).index_copy(0, by_length, x[sorted_offsets[1:] - 1])
-            offsets = torch.arange(by_length.shape[0] + 1, device=x.device)
+            h, n_tokens = rows.last(x), torch.ones_like(part.rows)
         else:
-            h = x[back]
-        count = torch.zeros(part.size, dtype=torch.int64, device=x.device).index_copy(0, part.rows, lengths(offsets))
+            h, n_tokens = rows.leave(x), lengths(offsets)
+        count = torch.zeros(part.size, dtype=torch.int64, device=x.device).index_copy(0, part.rows, n_tokens)
         return Tokens(h=self.norm(h), offsets=offsets_of(count))
+
+    def through(self, x: Tensor, rows: Within) -> Tensor:
+        """The blocks, (N, D) of (N, D)."""
+        for block in self.blocks:
+            x = block(x, rows)
+        return x
 
     def penalty(self) -> Tensor:
         own = gaussian(self.summary, self._prior_scale, self.summary.shape[0]) + self.time.penalty(self._prior_scale)
@@ -89,7 +91,7 @@ class Transformer(Encoder):
         """Every row's events with the summary token behind them."""
         n_rows = offsets.shape[0] - 1
         grown = offsets + torch.arange(n_rows + 1, device=x.device)
-        place = torch.arange(x.shape[0], device=x.device) + segment_index(offsets)
+        place = torch.arange(x.shape[0], device=x.device) + segment_index(offsets, x.shape[0])
         out = self.summary.expand(x.shape[0] + n_rows, -1).index_copy(0, place, x)
         return out, grown
 
@@ -126,32 +128,6 @@ class _Block(nn.Module):
         self.feedforward = nn.Sequential(nn.Linear(d_model, d_feedforward), nn.GELU(), nn.Linear(d_feedforward, d_model))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, runs: list[tuple[int, int]]) -> Tensor:
-        # One split, and not slices: the gradient of each slice would be a whole tensor of zeros around it.
-        parts = self.qkv(self.before_attention(x)).split([n * length for n, length in runs])
-        attended = [self._attend(qkv, n) for qkv, (n, _) in zip(parts, runs, strict=True)]
-        x = x + self.dropout(self.project(torch.cat(attended) if attended else x))
+    def forward(self, x: Tensor, rows: Within) -> Tensor:
+        x = x + self.dropout(self.project(rows.attend(self.qkv(self.before_attention(x)), self._n_heads)))
         return x + self.dropout(self.feedforward(self.before_feedforward(x)))
-
-    def _attend(self, qkv: Tensor, n: int) -> Tensor:
-        """Attention within each of n rows of equal length, (n * length, D) of (n * length, 3 D)."""
-        d_model = qkv.shape[1] // 3
-        q, k, v = qkv.reshape(n, -1, 3, self._n_heads, d_model // self._n_heads).permute(2, 0, 3, 1, 4)
-        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(-1, d_model)
-
-
-def _reordered(x: Tensor, offsets: Tensor, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The segments of ``x`` in another order, their offsets, and where each element of ``x`` now stands."""
-    count = lengths(offsets)
-    new = offsets_of(count[order])
-    start = torch.empty_like(count)
-    start[order] = new[:-1]
-    row = segment_index(offsets)
-    back = start[row] + torch.arange(x.shape[0], device=x.device) - offsets[row]
-    return torch.empty_like(x).index_copy(0, back, x), new, back
-
-
-def _runs(offsets: Tensor) -> list[tuple[int, int]]:
-    """Runs of segments of one length, which are ordered by length: (segments, their length)."""
-    length, n = torch.unique_consecutive(lengths(offsets), return_counts=True)
-    return list(zip(n.tolist(), length.tolist(), strict=True))

@@ -137,6 +137,7 @@ class EventsReader(Reader):
             time_days=torch.from_numpy(days.astype(np.float32)),
             timed=torch.from_numpy(timed),
             offsets=torch.from_numpy(np.concatenate([[0], np.cumsum(count)])),
+            longest=int(count.max(initial=0)),
         )
 
     def _moment_of_rows(self, any_timed: np.ndarray, stop: np.ndarray) -> np.ndarray:
