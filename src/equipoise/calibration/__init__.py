@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from equipoise.contract.errors import UserError
 from equipoise.contract.question import Question
 
 
@@ -46,3 +47,13 @@ class Calibration(ABC):
     @abstractmethod
     def load_state(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
+
+
+def too_few(target: str, method: str, expected: str, found: str) -> UserError:
+    """The refusal of a fit on too few rows."""
+    return UserError(
+        f"Target {target!r} has too few calibrate rows for {method}",
+        expected=expected,
+        found=found,
+        mend="give more rows the role calibrate, or choose calibration=none",
+    )

@@ -7,12 +7,12 @@ from typing import Any, final
 import numpy as np
 from scipy.special import expit, logit, softmax
 
-from equipoise.calibration import Calibration
+from equipoise.calibration import Calibration, too_few
 from equipoise.calibration.censoring import status_at
 from equipoise.calibration.newton import conditional_logit
-from equipoise.contract.errors import UserError
 from equipoise.contract.question import Question, TargetKind
 
+_METHOD = "logistic recalibration"
 TINY = 1e-9
 """Probabilities are read as at least this far from 0 and 1."""
 
@@ -128,7 +128,7 @@ class LogisticCalibration(Calibration):
     def _fit_continuous(self, question: Question, mean: np.ndarray, y: np.ndarray) -> None:
         needed = max(self.min_events, 3)
         if len(y) < needed:
-            raise _too_few(question.target, f"at least {needed} rows", f"{len(y)} rows")
+            raise too_few(question.target, _METHOD, f"at least {needed} rows", f"{len(y)} rows")
         centred = mean - mean.mean()
         slope = float(centred @ y / (centred @ centred)) if np.ptp(mean) > 0 else 0.0
         if slope <= 0:
@@ -156,7 +156,7 @@ class LogisticCalibration(Calibration):
 
     def _refuse(self, target: str, counts: dict[str, int]) -> None:
         if min(counts.values()) < self.min_events:
-            raise _too_few(target, f"at least {self.min_events} rows of each class", ", ".join(f"{name}: {n}" for name, n in counts.items()))
+            raise too_few(target, _METHOD, f"at least {self.min_events} rows of each class", ", ".join(f"{name}: {n}" for name, n in counts.items()))
 
     def _say(self, sentence: str) -> None:
         self.note = f"{self.note}; {sentence}" if self.note else sentence
@@ -164,12 +164,3 @@ class LogisticCalibration(Calibration):
 
 def _logit(p: np.ndarray) -> np.ndarray:
     return logit(np.clip(p, TINY, 1 - TINY))
-
-
-def _too_few(target: str, expected: str, found: str) -> UserError:
-    return UserError(
-        f"Target {target!r} has too few calibrate rows for logistic recalibration",
-        expected=expected,
-        found=found,
-        mend="give more rows the role calibrate, or choose calibration=none",
-    )
