@@ -57,3 +57,13 @@ def test_a_continuous_page_shows_coverage_by_group(tmp_path: Path, caplog: pytes
     whole = results["uncertainty"]["by_group"]["groups"]["all"]["all"]
     assert float(lines[0]["coverage"]) == whole["coverage"]
     assert not (tmp_path / "tables" / "utility.csv").exists()
+
+
+def test_a_page_shows_conformal_sets(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    made = binary(400, equipoise=0.4, linear=1.0).with_columns(set_event=pl.col("risk") > 0.2, set_no_event=pl.col("risk") < 0.6)
+    results = judged(made, sets={"level": 0.9, "of": "the outcome of a new row"})
+    html = written(results, tmp_path, caplog)
+    assert "Conformal sets (the outcome of a new row, level 90" in html
+    assert "the model cannot tell" in html
+    (line,) = read(tmp_path, "coverage")
+    assert float(line["set_size"]) == results["uncertainty"]["sets"]["groups"]["all"]["all"]["set_size"]

@@ -133,3 +133,23 @@ def test_intervals_of_coverage_hold_the_true_coverage(rows_a_cluster: int) -> No
         held.append(line["coverage_lo"] <= truth <= line["coverage_hi"])
     print(f"{rows_a_cluster} rows a cluster: held {np.mean(held):.4f}")
     assert abs(np.mean(held) - 0.95) < 3 * np.sqrt(0.95 * 0.05 / n_sets)
+
+
+def test_sets_are_counted_with_their_size_and_rows_without_one_are_told() -> None:
+    made = binary(400, equipoise=0.4, linear=1.0).with_row_index("i")
+    p, none = pl.col("risk"), pl.col("i") % 10 == 0
+    made = made.with_columns(
+        set_event=pl.when(none).then(None).otherwise(p > 0.2), set_no_event=pl.when(none).then(None).otherwise(p < 0.6), site=pl.lit("x")
+    ).drop("i")
+    found = judged(made, sets={"level": 0.9, "of": "conformal set"})["uncertainty"]["sets"]
+    own = made.filter((pl.col("model") == "equipoise") & pl.col("set_event").is_not_null())
+    y, event, no_event = (own[c].cast(pl.Float64).to_numpy() for c in ("outcome", "set_event", "set_no_event"))
+    line = found["groups"]["all"]["all"]
+    assert found["without"] == 40
+    assert line["n"] == own.height
+    assert line["coverage"] == pytest.approx(np.where(y == 1, event, no_event).mean(), rel=1e-12)
+    assert line["set_size"] == pytest.approx((event + no_event).mean(), rel=1e-12)
+    assert line["set_size_lo"] < line["set_size"] < line["set_size_hi"]
+    assert line["method"] == "Wilson"
+    assert found["groups"]["site"]["x"] == line
+    assert judged(made.drop("set_event", "set_no_event"))["uncertainty"]["sets"] == {}
