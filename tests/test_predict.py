@@ -105,8 +105,8 @@ def test_members_are_joined_with_equal_shares(cohort: Cohort, paths: list[Path])
     assert made.manifest["model_hashes"] == [Model.load(p).hash() for p in paths]
     assert made.manifest["interval"]["kind"] is None, "eight draws show no interval of 90 %"
     assert predict_rows(paths, cohort, rows, draws=20).manifest["interval"]["kind"] == "credible_mean"
-    answers, present = Ensemble.of(paths)._answers(cohort, rows, 8, 0, frozenset(), "cpu", 256)
-    nothing, each = ~present.any(1), answers["risk"].mean
+    joint = Ensemble.of(paths)._answers(cohort, rows, 8, 0, frozenset(), "cpu", 256)
+    nothing, each = ~joint.present.any(1), joint.by_task["risk"].mean
     assert each.shape == (8, rows.size, 1)
     expected = (each[:4].mean(0) + each[4:].mean(0)) / 2
     assert np.allclose(wide(made.table, "risk")[~nothing], expected[~nothing], atol=1e-12)
@@ -164,8 +164,8 @@ def test_two_point_members_disagree_and_count_alike(cohort: Cohort, point: Path,
     rows = np.arange(2, 30)
     both = wide(predict_rows([point, other], cohort, rows, draws=8).table, "risk")
     ensemble = Ensemble.of([point, other])
-    answers, present = ensemble._answers(cohort, rows, 8, 0, frozenset(), "cpu", 256)
-    nothing, each = ~present.any(1), answers["risk"].mean
+    joint = ensemble._answers(cohort, rows, 8, 0, frozenset(), "cpu", 256)
+    nothing, each = ~joint.present.any(1), joint.by_task["risk"].mean
     assert each.shape[0] == 8
     assert np.ptp(each[:4], axis=0).max() == 0.0, "the point member's one draw stands for four"
     assert np.allclose(both[~nothing], each.mean(0)[~nothing])

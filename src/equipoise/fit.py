@@ -71,7 +71,8 @@ def fit_split(config: Mapping[str, Any], cohort: Cohort, split: Split, role: Rol
     questions, draws = ensemble.questions, int(config["learner"]["predict_draws"])
     tables, not_run, noted = [], {}, {}
     for name, hidden in _scenarios(config, questions, subsets=True).items():
-        made = ensemble.predict(cohort, split.rows(role), draws=draws, scenario=name, hidden=hidden, repeat=repeat, fold=fold, role=role)
+        place: dict[str, Any] = {"scenario": name, "hidden": hidden, "repeat": repeat, "fold": fold, "role": role}
+        made = ensemble.predict(cohort, split.rows(role), draws=draws, abstain_novelty=config["abstain_novelty"], **place)
         tables.append(made.table)
         if name == SCENARIO_ALL:
             manifest = made.manifest

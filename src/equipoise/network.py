@@ -14,6 +14,7 @@ from equipoise.contract.tensors import Batch, Draws
 from equipoise.encoder import Encoder
 from equipoise.fusion import Fusion
 from equipoise.head import Head
+from equipoise.novelty import Novelty
 from equipoise.task import Task
 
 ABSTAIN_NOTHING_PRESENT = "no modality present"
@@ -51,7 +52,7 @@ class Network(nn.Module):
     def __init__(self, encoders: Mapping[str, Encoder], fusion: Fusion, head: Head, tasks: Mapping[str, Task], evidences: tuple[str, ...]) -> None:
         super().__init__()
         self.encoders = nn.ModuleDict(dict(encoders))
-        self.fusion, self.head = fusion, head
+        self.fusion, self.head, self.novelty = fusion, head, Novelty(fusion.d_out)
         self.tasks = nn.ModuleDict(dict(tasks))
         self.evidences = evidences
         self.slices = slices_of(tasks)

@@ -25,12 +25,13 @@ from equipoise.contract.question import Question
 from equipoise.contract.tables import MODEL, SCENARIO_ALL
 from equipoise.model import Model, digest, load_plain, plain, save_plain
 from equipoise.network import ABSTAIN_NOTHING_PRESENT
-from equipoise.predict_table import abstaining, outcomes, prediction_table
+from equipoise.predict_table import outcomes, prediction_table
 from equipoise.task import Answer
 from equipoise.uncertainty import credible_interval, decompose, fewest_draws
 from equipoise.whole_file import write_whole
 
 ENSEMBLE_KIND = "equipoise.ensemble.2"
+ABSTAIN_NOVEL = "too unlike the train rows"
 BATCH_ROWS = 256
 """Rows that go through the networks at a time; the predictions do not depend on it."""
 BLOCK_ROWS = 8192
@@ -65,11 +66,20 @@ class Answered:
 
 
 @dataclass(frozen=True)
+class Joint:
+    """The members' joined answers by task, which evidences each row has, bool (n, M), and its novelty, f64 (n,), the members' mean."""
+
+    by_task: dict[str, Answered]
+    present: np.ndarray
+    novelty: np.ndarray
+
+
+@dataclass(frozen=True)
 class _Block:
-    """The table's number columns by task for some rows, which of them have nothing present, and S."""
+    """The table's number columns by task for some rows, why each abstains, and S."""
 
     columns: dict[str, dict[str, np.ndarray]]
-    nothing: np.ndarray
+    reason: list[str | None]
     n_draws: int
 
 
@@ -120,13 +130,14 @@ class Ensemble:
         fold: int = 0,
         level: float = 0.9,
         role: str | None = None,
+        abstain_novelty: float | None = None,
         device: str = "cpu",
         batch_rows: int = BATCH_ROWS,
     ) -> Predictions:
         """Answers every question for these rows.
 
-        Uncertainty is that of the raw draws; the interval holds the quantiles of the recalibrated draws. Where no evidence is present, risk,
-        interval and uncertainty are null and ``abstain_reason`` says so.
+        Uncertainty is that of the raw draws; the interval holds the quantiles of the recalibrated draws. Where no evidence is present, or a row is
+        too unlike the train rows, risk, interval and uncertainty are null and ``abstain_reason`` says so.
 
         Args:
             cohort: of the training or a new one; it may lack codes, columns, whole evidences and all outcomes.
@@ -139,19 +150,19 @@ class Ensemble:
             fold: the table's fold.
             level: of the interval, in (0, 1).
             role: of these rows in this split; None = the cohort's own.
+            abstain_novelty: in (0, 1]; rows of at least this novelty get no answer. None = all get one.
             device: where the networks run.
             batch_rows: rows at a time; changes nothing.
         """
         rows = np.asarray(rows, dtype=np.int64)
         if not rows.size:
             raise UserError("There are no rows to predict", mend="give a cohort with rows in the asked role")
-        blocks = [self._block(cohort, r, draws, seed, hidden, level, device, batch_rows) for r in _in_blocks(rows)]
-        nothing = np.concatenate([b.nothing for b in blocks])
+        blocks = [self._block(cohort, r, draws, seed, hidden, level, abstain_novelty, device, batch_rows) for r in _in_blocks(rows)]
+        reason = [why for b in blocks for why in b.reason]
         tables = []
         for question in self.questions:
             own = [b.columns[question.task] for b in blocks]
             columns: dict[str, Any] = {k: np.concatenate([b[k] for b in own]) for k in own[0]}
-            reason = abstaining(nothing, ABSTAIN_NOTHING_PRESENT)
             place: dict[str, Any] = {"scenario": scenario, "repeat": repeat, "fold": fold, "role": role, "hidden": hidden}
             tables.append(prediction_table(question, cohort, rows, model=MODEL, abstain_reason=reason, **place, **columns))
         n_draws = blocks[0].n_draws
@@ -167,7 +178,8 @@ class Ensemble:
             "scenario": scenario,
             "hidden": sorted(hidden),
             "rows": int(rows.size),
-            "abstained": int(nothing.sum()),
+            "abstained": sum(why is not None for why in reason),
+            "abstain_novelty": abstain_novelty,
             "reader_notes": self._notes(cohort),
             "cohort_notes": cohort.notes,
         }
@@ -201,8 +213,8 @@ class Ensemble:
         recalibrating, kept = halves(conformal or NO_CONFORMAL, node, cohort.rows["cluster"].to_numpy()[rows], seed)
         calibrations: dict[str, Calibration] = {q.task: make(node) for q in self.questions}
         blocks = [self._answers(cohort, r, draws, seed, frozenset(), "cpu", BATCH_ROWS) for r in _in_blocks(np.asarray(rows, dtype=np.int64))]
-        present = np.concatenate([b[1] for b in blocks])
-        whole = {q.task: _stacked([answered[q.task] for answered, _ in blocks]) for q in self.questions}
+        present = np.concatenate([b.present for b in blocks])
+        whole = {q.task: _stacked([b.by_task[q.task] for b in blocks]) for q in self.questions}
         for question in self.questions:
             outcome, observed = outcomes(cohort, question, rows)
             calibrations[question.task].fit(question, whole[question.task].mean.mean(0), outcome, observed & present.any(1) & recalibrating)
@@ -245,32 +257,46 @@ class Ensemble:
         state = load_plain(path, ENSEMBLE_KIND)
         return cls([Model.from_state(s) for s in state["models"]], Fitted.from_state(state["calibrations"]), Fitted.from_state(state["conformals"]))
 
-    def _block(self, cohort: Cohort, rows: np.ndarray, draws: int, seed: int, hidden: frozenset[str], level: float, device: str, batch_rows: int) -> _Block:
+    def _block(
+        self,
+        cohort: Cohort,
+        rows: np.ndarray,
+        draws: int,
+        seed: int,
+        hidden: frozenset[str],
+        level: float,
+        abstain_novelty: float | None,
+        device: str,
+        batch_rows: int,
+    ) -> _Block:
         """The table's number columns for some rows; what is kept of the draws does not grow with the cohort."""
-        answered, present = self._answers(cohort, rows, draws, seed, hidden, device, batch_rows)
-        nothing, columns = np.asarray(~present.any(1)), {}
+        joint = self._answers(cohort, rows, draws, seed, hidden, device, batch_rows)
+        nothing = np.asarray(~joint.present.any(1))
+        novel = ~nothing & (joint.novelty >= (np.inf if abstain_novelty is None else abstain_novelty))
+        reason = [ABSTAIN_NOTHING_PRESENT if none else ABSTAIN_NOVEL if far else None for none, far in zip(nothing, novel, strict=True)]
+        columns = {}
         for question in self.questions:
-            own, calibration = answered[question.task], self._calibrations.by_task.get(question.task)
+            own, calibration = joint.by_task[question.task], self._calibrations.by_task.get(question.task)
             columns[question.task] = made = _columns(question, own, calibration, level)
             if (conformal := self._conformals.by_task.get(question.task)) is not None:
                 told = stated(question, made, *_after(question, own, calibration), conformal.level)
-                group = groups_by(conformal.by, cohort, rows, self.models[0].network.evidences, present)
+                group = groups_by(conformal.by, cohort, rows, self.models[0].network.evidences, joint.present)
                 made |= columns_of(conformal.apply(told, group), question)
             for value in made.values():
-                value[nothing] = math.nan
-        return _Block(columns, nothing, next(iter(answered.values())).mean.shape[0])
+                value[nothing | novel] = math.nan
+            made["novelty"] = np.where(nothing, math.nan, joint.novelty)
+        return _Block(columns, reason, next(iter(joint.by_task.values())).mean.shape[0])
 
-    def _answers(
-        self, cohort: Cohort, rows: np.ndarray, draws: int, seed: int, hidden: frozenset[str], device: str, batch_rows: int
-    ) -> tuple[dict[str, Answered], np.ndarray]:
-        """Every question's joint answers, and which evidences each row has, bool (n, M)."""
+    def _answers(self, cohort: Cohort, rows: np.ndarray, draws: int, seed: int, hidden: frozenset[str], device: str, batch_rows: int) -> Joint:
         share = max(-(-draws // len(self.models)), 1)
-        members, present = [], np.zeros((rows.size, 0), dtype=bool)
+        members, novelty, present = [], [], np.zeros((rows.size, 0), dtype=bool)
         for i, model in enumerate(self.models):
             batches = Batches(self._readers(model, cohort), {k: v.evidence for k, v in model.views.items()}, model.network.evidences, targets={}, hidden=hidden)
             present = np.asarray(batches.present[rows])
-            members.append(_member(model, batches, rows, share, stream_seed("predict", seed, i), torch.device(device), batch_rows))
-        return {q.task: _joined([m[q.task] for m in members]) for q in self.questions}, present
+            answered, far = _member(model, batches, rows, share, stream_seed("predict", seed, i), torch.device(device), batch_rows)
+            members.append(answered)
+            novelty.append(far)
+        return Joint({q.task: _joined([m[q.task] for m in members]) for q in self.questions}, present, np.mean(novelty, axis=0))
 
     def _notes(self, cohort: Cohort) -> dict[str, dict[str, Any]]:
         """What the cohort has and the views do not know, by view; aggregates only."""
@@ -288,16 +314,21 @@ class Ensemble:
 
 
 @torch.no_grad()
-def _member(model: Model, batches: Batches, rows: np.ndarray, draws: int, seed: int, device: torch.device, batch_rows: int) -> dict[str, Answered]:
-    """One member's answers over all rows."""
+def _member(
+    model: Model, batches: Batches, rows: np.ndarray, draws: int, seed: int, device: torch.device, batch_rows: int
+) -> tuple[dict[str, Answered], np.ndarray]:
+    """One member's answers over all rows, and their novelty."""
     network = model.network.to(device).eval()
+    novelty: list[np.ndarray] = []
     collected: dict[str, list[tuple[Answer, torch.Tensor | None]]] = {name: [] for name in network.tasks}
     for start in range(0, max(rows.size, 1), batch_rows):
         batch = batches(rows[start : start + batch_rows]).to(device)
-        for name, own in network(batch, n_draws=draws, seed=seed).items():
+        z = network.encode(batch)
+        novelty.append(network.novelty(z).cpu().numpy())
+        for name, own in network.divide(network.head(z, n_draws=draws, seed=seed)).items():
             task = network.task(name)
             collected[name].append((task.answer(own), task.propensity(own)))
-    return {name: _answered(several) for name, several in collected.items()}
+    return {name: _answered(several) for name, several in collected.items()}, np.concatenate(novelty)
 
 
 def _answered(several: Sequence[tuple[Answer, torch.Tensor | None]]) -> Answered:

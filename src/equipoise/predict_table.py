@@ -37,6 +37,7 @@ def prediction_table(
     epistemic: np.ndarray | None = None,
     total: np.ndarray | None = None,
     propensity: np.ndarray | None = None,
+    novelty: np.ndarray | None = None,
     set_event: np.ndarray | None = None,
     set_no_event: np.ndarray | None = None,
     time_lo_days: np.ndarray | None = None,
@@ -66,6 +67,7 @@ def prediction_table(
         epistemic: likewise.
         total: likewise.
         propensity: f64 (n,), P(treated | what is known).
+        novelty: f64 (n,), in [0, 1] (see `novelty.Novelty`); None = not estimated.
         set_event: f64 (n, L), 1 or 0: see `conformal.Held`, NaN for nothing; None = no sets.
         set_no_event: likewise.
         time_lo_days: likewise.
@@ -94,6 +96,7 @@ def prediction_table(
         pl.lit(repeat).alias("repeat"),
         pl.lit(fold).alias("fold"),
         pl.Series("propensity", np.full(n, math.nan) if propensity is None else propensity, dtype=pl.Float64),
+        pl.Series("novelty", np.full(n, math.nan) if novelty is None else novelty, dtype=pl.Float64),
         pl.Series("abstain_reason", abstain_reason, dtype=pl.String),
         *_presence(question, cohort, rows, hidden if hidden is not None else hidden_in(scenario)),
     )

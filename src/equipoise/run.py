@@ -158,7 +158,7 @@ def _predict(config: dict[str, Any], folder: Path, manifest: dict[str, Any], swe
 
     ensemble = Ensemble.load(Path(config["model"]) / "ensemble.pt")
     cohort = open_source(config)
-    made = ensemble.predict(cohort, np.arange(cohort.size), draws=int(config["learner"]["predict_draws"]))
+    made = ensemble.predict(cohort, np.arange(cohort.size), draws=int(config["learner"]["predict_draws"]), abstain_novelty=config["abstain_novelty"])
     made = replace(made, table=without_outcomes(made.table))
     for view, notes in made.manifest.get("reader_notes", {}).items():
         for what, count in notes.items():

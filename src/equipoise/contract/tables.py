@@ -60,6 +60,7 @@ PREDICTIONS: dict[str, pl.DataType | type[pl.DataType]] = {
     "aleatoric": pl.Float64,  # nats for probabilities, squared units for a continuous outcome; null = not estimated
     "epistemic": pl.Float64,
     "total": pl.Float64,
+    "novelty": pl.Float64,  # share of rows the weights were not fitted to that lie nearer to the train rows; null = not estimated
     "outcome": pl.Float64,  # 0/1 (for a class row: is it this class), or the value; null where not observed
     "time_days": pl.Float64,
     "event": pl.Int64,

@@ -30,6 +30,7 @@ from equipoise.learner.interrupt import answering
 from equipoise.learner.loggers import Logger, tag_of, write_lines
 from equipoise.learner.module import Learner
 from equipoise.learner.monitor import base_rate_nll
+from equipoise.learner.nearness import finish_novelty
 from equipoise.learner.quiet import equal_bits, quiet
 from equipoise.learner.resume import Checkpoint
 from equipoise.model import Model, digest
@@ -106,6 +107,7 @@ def train_member(config: Mapping[str, Any], cohort: Cohort, split: Split, *, see
     finish_parts(network, batches, chunks(split.train, _select_batch(config)), n_draws=int(config["learner"]["select_draws"]), seed=seed)
     base = base_rate_nll(network, (batches(rows) for rows in chunks(split.select, _select_batch(config)))) if split.select.size else None
     finish_spread(network, batches, chunks(split.select, _select_batch(config)), n_draws=int(config["learner"]["select_draws"]), seed=seed)
+    finish_novelty(network, batches, chunks(split.train, _select_batch(config)), chunks(split.select, _select_batch(config)))
     _say_end(folder, course, base)
     write_json(folder / "history.json", {**course.history(), "base_select_loss": base, "n_parameters": network.n_parameters()})
     facts = {"stamp": stamp, "cohort": cohort.hash, "seed": seed, "n_train": n_train, "n_parameters": network.n_parameters(), "best_epoch": course.best_epoch}
