@@ -1,4 +1,4 @@
-"""Laws of conformal options. A package with one of its own inherits `ConformalLaws` and overrides the fixture ``node``."""
+"""Laws of conformal options. A package with one of its own inherits `ConformalLaws` and overrides the fixture ``pair``, or ``node`` and ``question``."""
 
 from __future__ import annotations
 
@@ -16,24 +16,32 @@ from equipoise.testing.calibration_laws import QUESTIONS, sample_risks
 from equipoise.testing.discovery import options
 
 
+def _pairs() -> list[tuple[str, str]]:
+    made = {name: make(node) for name, node in options("conformal").items()}
+    return [(name, kind) for name, conformal in sorted(made.items()) for kind in conformal.kinds]
+
+
 class ConformalLaws:
     """Stated predictions -> what holds the outcome, for every kind of question that the option answers."""
 
-    @pytest.fixture(params=sorted(options("conformal")))
-    def node(self, request: pytest.FixtureRequest) -> dict[str, Any]:
-        """The config node of one option."""
-        return options("conformal")[request.param]
+    @pytest.fixture(params=_pairs(), ids=lambda p: "-".join(p))
+    def pair(self, request: pytest.FixtureRequest) -> tuple[str, str]:
+        """An option and a kind of question that it answers."""
+        return request.param
 
-    @pytest.fixture(params=sorted(QUESTIONS))
-    def question(self, request: pytest.FixtureRequest) -> Question:
-        return QUESTIONS[request.param]
+    @pytest.fixture
+    def node(self, pair: tuple[str, str]) -> dict[str, Any]:
+        """The option's config node."""
+        return options("conformal")[pair[0]]
+
+    @pytest.fixture
+    def question(self, pair: tuple[str, str]) -> Question:
+        return QUESTIONS[pair[1]]
 
     @pytest.fixture
     def fitted(self, node: dict[str, Any], question: Question) -> Conformal:
         made = make(node)
         assert isinstance(made, Conformal)
-        if question.kind not in made.kinds:
-            pytest.skip(f"does not apply: it answers {', '.join(made.kinds) or 'no'} questions")
         told, outcome, observed = sample(question)
         made.fit(question, told, outcome, observed, np.arange(len(observed)), _group(len(observed)))
         return made
