@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,11 @@ import torch
 
 from equipoise.cohort.draft import ColumnStore, Draft, EventStore, GenotypeStore
 from equipoise.cohort.frozen import Cohort, freeze
+from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
 from equipoise.contract.tensors import Events, Genotypes, Part, Vector
 from equipoise.modality import View
-from equipoise.testing.cohorts import tiny_draft
+from equipoise.testing.cohorts import EVIDENCES, tiny_cohort, tiny_draft
 from equipoise.testing.discovery import options
 from equipoise.testing.parts import contents
 
@@ -25,8 +28,9 @@ class ViewLaws:
 
     @classmethod
     def options(cls) -> dict[str, dict[str, Any]]:
-        """Name -> config node, without encoder."""
-        return {name: {k: v for k, v in node.items() if k not in ("defaults", "encoder")} for name, node in options("modality").items()}
+        """Name -> config node, without encoder; where the laws' cohort lacks the evidence, one of the kind that the view reads stands in."""
+        nodes = {name: {k: v for k, v in node.items() if k not in ("defaults", "encoder")} for name, node in options("modality").items()}
+        return {name: node if node["evidence"] in EVIDENCES else node | {"evidence": _readable(node)} for name, node in nodes.items()}
 
     def draft(self) -> Draft:
         """A cohort that every option finds its evidence in."""
@@ -128,6 +132,17 @@ class ViewLaws:
         some = np.arange(5, 60, 7)
         fewer = _frozen(_some(draft, some), tmp_path / "fewer")
         assert contents(view.open(fewer)(np.arange(some.size))) == {i: whole[r] for i, r in enumerate(some.tolist()) if r in whole}
+
+
+def _readable(node: dict[str, Any]) -> str:
+    """The first evidence of `tiny_draft` that the view can be fitted on."""
+    with TemporaryDirectory() as folder:
+        cohort = tiny_cohort(Path(folder) / "cohort", n=200)
+        for evidence in EVIDENCES:
+            with suppress(UserError):
+                make(node | {"evidence": evidence}).fit(cohort, cohort.rows_in("train"), cohort.target("outcome"))
+                return evidence
+    raise AssertionError(f"no evidence of {', '.join(EVIDENCES)} can be read by {node['_target_']}")
 
 
 def _frozen(draft: Draft, folder: Path) -> Cohort:
