@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -14,7 +13,7 @@ from equipoise.cohort.frozen import Cohort
 from equipoise.contract.tensors import Draws, Tokens, Vector, VectorSpec
 from equipoise.encoder import Encoder
 from equipoise.encoder.one_token import one_token_each
-from equipoise.head import Head
+from equipoise.head import Head, Likelihood
 from equipoise.modality.clinical import Clinical
 
 
@@ -40,7 +39,7 @@ class DistanceHead(Head):
     def penalty(self) -> Tensor:
         return torch.zeros(())
 
-    def fit(self, z: Tensor, hessian: Callable[[Tensor], Tensor], n: int) -> None:
+    def fit(self, z: Tensor, hessian: Likelihood, n: int, nll: Likelihood) -> None:
         self.precision = hessian(self.out(z)).sum(0).detach()
         self.n = torch.tensor(float(n))
 

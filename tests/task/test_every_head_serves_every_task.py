@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from equipoise.contract.tensors import Draws, generator
+from equipoise.head import Head
+from equipoise.learner.after import observed_hessian
 from equipoise.testing.discovery import options
 from equipoise.testing.head_laws import new_head
 from equipoise.testing.task_laws import new_task, sample_outcomes, target_of
@@ -17,7 +19,7 @@ def test_every_head_takes_two_steps_on_every_task_and_answers(head_option: str, 
     outcomes = sample_outcomes(task.kind, n=200, seed=1, x=z[:, 0].double().numpy())
     task.setup(outcomes)
     target = target_of(outcomes)
-    head = new_head(options("head")[head_option], seed=0, d_in=8, bias=task.start())
+    head = new_head(options("head")[head_option], seed=0, d_in=8, bias=task.start()).train()
 
     def loss(seed: int) -> torch.Tensor:
         nll = task.loss(head(z, n_draws=head.train_draws, seed=seed), target).mean()
@@ -29,6 +31,14 @@ def test_every_head_takes_two_steps_on_every_task_and_answers(head_option: str, 
         optimizer.zero_grad()
         loss(0).backward()
         optimizer.step()
+    # Common numbers: the same noise before and after.
     assert float(loss(0).detach()) < before
-    draws = head(z, n_draws=5, seed=3)
-    assert torch.isfinite(task.answer(Draws(draws.value.detach())).mean).all()
+
+    def nll(params: torch.Tensor) -> torch.Tensor:
+        return task.loss(Draws(params[None]), target)
+
+    head.eval().fit(z, lambda params: observed_hessian(nll, params), len(z), nll)
+    answer = task.answer(Draws(head(z, n_draws=5, seed=3).value.detach()))
+    assert torch.isfinite(answer.mean).all()
+    if type(head).fit is not Head.fit:
+        assert (answer.mean.std(0) > 0).all()

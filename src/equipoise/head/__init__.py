@@ -14,12 +14,17 @@ OUTPUT_GAIN = 0.1
 """Output weights start at N(0, (OUTPUT_GAIN)^2 / d_in): predictions start near the base rate, and gradients still reach what lies before."""
 
 
+Likelihood = Callable[[Tensor], Tensor]
+"""A function of all train rows' distribution parameters."""
+
+
 class Head(nn.Module, ABC):
     """Maps a row's vector to K distribution parameters, with uncertainty about its own weights.
 
     A final class takes from `assemble` the keywords ``d_in``, ``n_params`` (K) and ``bias`` (f32 (K,), where the parameters start: the tasks' base
-    rates); all others stand in its yaml. Laws: a point head has S = 1; kl >= 0; draw s is one weight sample shared by all rows, a function of
-    (seed, s) alone, so more draws extend fewer; saving and loading give equal draws.
+    rates); all others stand in its yaml. Laws: a point head has S = 1; kl >= 0; in evaluation mode draw s is one weight sample (or mask) shared by
+    all rows, a function of (seed, s) alone, so more draws extend fewer; saving and loading give equal draws. In training mode a head may give every
+    row noise of its own where that makes the gradient less noisy and leaves the objective as it is; it says so, and the seed decides it.
     """
 
     spectral_norm: ClassVar[bool] = False
@@ -44,11 +49,12 @@ class Head(nn.Module, ABC):
     def penalty(self) -> Tensor:
         """Negative log prior of weights that have no posterior, (), in nats."""
 
-    def fit(self, z: Tensor, hessian: Callable[[Tensor], Tensor], n: int) -> None:
+    def fit(self, z: Tensor, hessian: Likelihood, n: int, nll: Likelihood) -> None:
         """After training: fits a posterior around the trained weights (Laplace and kin). The default does nothing.
 
         Args:
             z: f32 (n', d_in) of train rows.
-            hessian: maps parameters (n', K) to the negative log likelihood's Hessian (n', K, K).
+            hessian: maps parameters (n', K) to the negative log likelihood's Hessian (n', K, K), not negative; 0 where nothing is observed.
             n: number of train rows.
+            nll: maps parameters (n', K) to the negative log likelihood (n',), differentiable; its gradient is what a Gaussian process needs.
         """

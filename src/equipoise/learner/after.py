@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from equipoise.batches import Batches
 from equipoise.contract.counter import stream_seed
-from equipoise.contract.tensors import Target
-from equipoise.head import Head
+from equipoise.contract.tensors import Draws, Target
+from equipoise.head import Head, Likelihood
 from equipoise.network import Network
 from equipoise.task import Task
 
@@ -37,7 +37,7 @@ def finish_parts(network: Network, batches: Batches, chunks: Sequence[np.ndarray
     targets = {name: _joined([batch.targets[name] for batch in whole]) for name in network.tasks}
     if fits_head:
         with torch.enable_grad():
-            network.head.fit(z, hessian_of(network, targets), len(z))
+            network.head.fit(z, hessian_of(network, targets), len(z), nll_of(network, targets))
     draws = network.divide(network.head(z, n_draws=n_draws, seed=stream_seed("after", seed)))
     for name in fitting:
         network.task(name).fit(draws[name], targets[name])
@@ -58,17 +58,52 @@ def finish_spread(network: Network, batches: Batches, chunks: Sequence[np.ndarra
         network.task(name).fit_spread(draws[name], replace(target, observed=target.observed & present))
 
 
-def hessian_of(network: Network, targets: dict[str, Target]) -> Callable[[Tensor], Tensor]:
-    """The map from parameters (n', K) of these rows to the loss's Hessian (n', K, K): a block for each task, 0 where its outcome is not observed."""
+def nll_of(network: Network, targets: dict[str, Target]) -> Likelihood:
+    """The map from parameters (n', K) of these rows to their loss (n',), summed over tasks; 0 where nothing is observed."""
+
+    def nll(params: Tensor) -> Tensor:
+        return torch.stack([_rows_loss(network.task(name), targets[name])(params[:, own]) for name, own in network.slices.items()]).sum(0)
+
+    return nll
+
+
+def hessian_of(network: Network, targets: dict[str, Target]) -> Likelihood:
+    """The map from parameters (n', K) of these rows to the loss's Hessian (n', K, K): a block for each task, 0 where its outcome is not observed.
+
+    A task that gives no expected Hessian has the observed one of its loss, its negative eigenvalues set to 0.
+    """
 
     def hessian(params: Tensor) -> Tensor:
         whole = params.new_zeros(*params.shape, params.shape[-1])
         for name, own in network.slices.items():
-            seen = (targets[name].weight * targets[name].observed).to(params)
-            whole[..., own, own] = network.task(name).hessian(params[..., own]) * seen[:, None, None]
+            task, target = network.task(name), targets[name]
+            if type(task).hessian is Task.hessian:
+                whole[..., own, own] = observed_hessian(_rows_loss(task, target), params[..., own])
+            else:
+                seen = (target.weight * target.observed).to(params)
+                whole[..., own, own] = task.hessian(params[..., own]) * seen[:, None, None]
         return whole
 
     return hessian
+
+
+def observed_hessian(nll: Likelihood, params: Tensor) -> Tensor:
+    """Second derivatives (n', K, K) of a loss whose rows are their own, by K backward passes; the nearest matrix without negative eigenvalues.
+
+    Args:
+        nll: maps parameters (n', K) to (n',).
+        params: (n', K).
+    """
+    with torch.enable_grad():
+        at = params.detach().clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(nll(at).sum(), at, create_graph=True)
+        rows = [torch.autograd.grad(gradient[:, k].sum(), at, retain_graph=True)[0] for k in range(params.shape[1])]
+    value, vector = torch.linalg.eigh(torch.stack(rows, 1).double())
+    return torch.einsum("nik,nk,njk->nij", vector, value.clamp(min=0), vector).to(params)
+
+
+def _rows_loss(task: Task, target: Target) -> Likelihood:
+    return lambda params: task.loss(Draws(params[None]), target)
 
 
 def _joined(targets: Sequence[Target]) -> Target:

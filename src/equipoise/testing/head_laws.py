@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from equipoise.contract.make import make
 from equipoise.contract.tensors import generator
@@ -19,7 +20,7 @@ BIAS = torch.tensor([-1.0, 0.5, 2.0])
 
 
 class HeadLaws:
-    """z -> draws and a KL; a point head has S = 1; draw s is one weight sample shared by all rows, from (seed, s) alone."""
+    """z -> draws and a KL; a point head has S = 1; draw s is one weight sample or mask shared by all rows, from (seed, s) alone."""
 
     @pytest.fixture(params=sorted(options("head")))
     def node(self, request: pytest.FixtureRequest) -> dict[str, Any]:
@@ -49,7 +50,8 @@ class HeadLaws:
         assert torch.equal(many, head(z, n_draws=9, seed=5).value)
         if len(many) > 1:
             assert not torch.allclose(many, head(z, n_draws=9, seed=6).value)
-            assert torch.unique(many[:, 0, 0]).numel() == 9
+            # Masks may coincide, weight samples never do.
+            assert torch.unique(many[:, 0, 0]).numel() >= 5
 
     def test_a_draw_is_one_weight_sample_shared_by_all_rows(self, head: Head, z: Tensor) -> None:
         together = head(z, n_draws=3, seed=2).value
@@ -57,6 +59,39 @@ class HeadLaws:
         assert torch.allclose(twice[:, :7], twice[:, 7:], atol=1e-6)
         for row in range(7):
             assert torch.allclose(head(z[row : row + 1], n_draws=3, seed=2).value[:, 0], together[:, row], atol=1e-6)
+
+    def test_what_fit_makes_is_under_the_same_laws(self, node: dict[str, Any], z: Tensor) -> None:
+        head, fresh = new_head(node, seed=1), new_head(node, seed=2)
+        two_steps(head, z)
+        before = head(z, n_draws=3, seed=4).value
+        fit_on_signs(head, z)
+        after = head(z, n_draws=3, seed=4).value
+        if type(head).fit is Head.fit:
+            assert torch.equal(before, after)
+            return
+        assert len(after) == 3
+        assert head.kl() == 0
+        self.test_more_draws_extend_fewer_and_depend_on_the_seed(head, z)
+        self.test_a_draw_is_one_weight_sample_shared_by_all_rows(head, z)
+        self.test_an_empty_batch_gives_empty_draws(head, z)
+        self.test_drawing_leaves_the_global_random_stream_alone(head, z)
+        fresh.load_state_dict(saved_and_loaded(head))
+        assert torch.equal(fresh(z, n_draws=3, seed=4).value, after)
+        head.train()
+        assert len(head(z, n_draws=3, seed=4).value) in (1, 3)
+
+    def test_training_is_a_function_of_the_seed_and_its_gradients_reach_every_parameter(self, head: Head, z: Tensor) -> None:
+        head.train()
+        before = torch.get_rng_state()
+        value = head(z, n_draws=head.train_draws, seed=4).value
+        assert value.shape == (head.train_draws, 7, 3)
+        assert torch.equal(value, head(z, n_draws=head.train_draws, seed=4).value)
+        assert torch.equal(before, torch.get_rng_state())
+        (value.square().sum() + head.kl() + head.penalty()).backward()
+        for name, parameter in head.named_parameters():
+            assert parameter.grad is not None, name
+            assert torch.isfinite(parameter.grad).all(), name
+            assert (parameter.grad != 0).any(), name
 
     def test_an_empty_batch_gives_empty_draws(self, head: Head, z: Tensor) -> None:
         assert head(z[:0], n_draws=2, seed=0).value.shape[1:] == (0, 3)
@@ -93,10 +128,7 @@ class HeadLaws:
         trained, fresh = new_head(node, seed=1), new_head(node, seed=2, bias=torch.zeros(3))
         two_steps(trained, z)
         assert not torch.equal(trained(z, n_draws=3, seed=4).value, fresh(z, n_draws=3, seed=4).value)
-        file = io.BytesIO()
-        torch.save(trained.state_dict(), file)
-        file.seek(0)
-        fresh.load_state_dict(torch.load(file, weights_only=True))
+        fresh.load_state_dict(saved_and_loaded(trained))
         assert torch.equal(trained(z, n_draws=3, seed=4).value, fresh(z, n_draws=3, seed=4).value)
         assert torch.equal(trained.kl(), fresh.kl())
         assert torch.equal(trained.penalty(), fresh.penalty())
@@ -117,18 +149,43 @@ class HeadLaws:
 
 
 def new_head(node: dict[str, Any], *, seed: int, d_in: int = D_IN, bias: Tensor = BIAS) -> Head:
-    """A head whose weights start from this seed."""
+    """A head whose weights start from this seed, in evaluation mode."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         made = make(node, d_in=d_in, n_params=len(bias), bias=bias)
     assert isinstance(made, Head)
-    return made
+    return made.eval()
 
 
 def two_steps(head: Head, z: Tensor) -> None:
     """Two optimisation steps on an arbitrary loss."""
+    head.train()
     optimizer = torch.optim.Adam(head.parameters(), lr=0.05)
     for step in range(2):
         optimizer.zero_grad()
         (head(z, n_draws=head.train_draws, seed=step).value.square().mean() + (head.kl() + head.penalty()) / 100).backward()
         optimizer.step()
+    head.eval()
+
+
+def fit_on_signs(head: Head, z: Tensor) -> None:
+    """Calls ``fit`` with K independent Bernoulli outcomes, whether a number of the row's vector is above 0."""
+    outcome = (z[:, : len(BIAS)] > 0).float()
+
+    def nll(params: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(params, outcome.to(params), reduction="none").sum(1)
+
+    def hessian(params: Tensor) -> Tensor:
+        p = torch.sigmoid(params)
+        return torch.diag_embed(p * (1 - p))
+
+    head.fit(z, hessian, len(z), nll)
+
+
+def saved_and_loaded(head: Head) -> dict[str, Tensor]:
+    """The head's state after a file."""
+    file = io.BytesIO()
+    torch.save(head.state_dict(), file)
+    file.seek(0)
+    state: dict[str, Tensor] = torch.load(file, weights_only=True)
+    return state
