@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import final
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from equipoise.contract.tensors import Draws
-from equipoise.head import OUTPUT_GAIN, Head
+from equipoise.head import Head
+from equipoise.head.layers import features, hidden_penalty, linear_layers, output_penalty
 
 
 @final
@@ -36,21 +34,12 @@ class PointHead(Head):
     def __init__(self, *, d_in: int, n_params: int, bias: Tensor, layers: int, prior_scale: float, bias_scale: float) -> None:
         super().__init__()
         self.prior_scale, self.bias_scale = float(prior_scale), float(bias_scale)
-        self.hidden = nn.ModuleList(nn.Linear(d_in, d_in) for _ in range(layers))
-        self.out = nn.Linear(d_in, n_params)
-        for layer in self._hidden():
-            nn.init.normal_(layer.weight, std=1 / math.sqrt(d_in))
-            nn.init.zeros_(layer.bias)
-        nn.init.normal_(self.out.weight, std=OUTPUT_GAIN / math.sqrt(d_in))
         self.register_buffer("start", bias.detach().clone().to(torch.float32))
-        with torch.no_grad():
-            self.out.bias.copy_(self.start)
+        self.hidden, self.out = linear_layers(d_in, layers, self.start)
 
     def forward(self, z: Tensor, *, n_draws: int, seed: int) -> Draws:
         """One draw, (1, B, K), whatever is asked for."""
-        for layer in self._hidden():
-            z = F.gelu(layer(z))
-        return Draws(self.out(z)[None])
+        return Draws(self.out(features(self.hidden, z))[None])
 
     def kl(self) -> Tensor:
         """Zero: there is no posterior."""
@@ -58,12 +47,5 @@ class PointHead(Head):
 
     def penalty(self) -> Tensor:
         """Sum of w^2 d_in / (2 prior_scale^2) over layers, and of (b - start)^2 / (2 bias_scale^2); hidden biases as the output's, around 0."""
-        total = (self.out.bias - self.start).square().sum() / (2 * self.bias_scale**2)
-        for layer in [*self._hidden(), self.out]:
-            total = total + layer.weight.square().sum() * layer.in_features / (2 * self.prior_scale**2)
-        for layer in self._hidden():
-            total = total + layer.bias.square().sum() / (2 * self.bias_scale**2)
-        return total
-
-    def _hidden(self) -> Iterator[nn.Linear]:
-        return (layer for layer in self.hidden if isinstance(layer, nn.Linear))
+        output = output_penalty(self.out, self.start, self.prior_scale, self.bias_scale)
+        return output + hidden_penalty(self.hidden, self.prior_scale, self.bias_scale)
