@@ -170,7 +170,12 @@ def test_a_full_covariance_that_is_too_large_is_refused_before_training() -> Non
         LastLayerPosterior(n_params=20, n_features=257, structure="full", prior="fixed")
 
 
-@pytest.mark.parametrize(("words", "said"), [({"structure": "band"}, "full or kron"), ({"prior": "none"}, "fixed or evidence")])
+def test_auto_is_full_as_long_as_that_is_small() -> None:
+    sizes = {257: "full", 258 * 12: "kron"}
+    assert {f: LastLayerPosterior(n_params=1, n_features=f, structure="auto", prior="fixed").structure for f in sizes} == sizes
+
+
+@pytest.mark.parametrize(("words", "said"), [({"structure": "band"}, "auto, full or kron"), ({"prior": "none"}, "fixed or evidence")])
 def test_unknown_words_are_refused(words: dict[str, str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         laplace(3, **words)

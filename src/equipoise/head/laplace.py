@@ -27,7 +27,7 @@ class LaplaceHead(Head):
         n_params: K.
         bias: f32 (K,), where the parameters start.
         layers: number of hidden layers, each d_in wide; 0 = linear.
-        structure: "full" or "kron", see `LastLayerPosterior`.
+        structure: "auto", "full" or "kron", see `LastLayerPosterior`.
         prior: "fixed": the posterior's prior is that of training; "evidence": its weights' precision is the one of largest marginal likelihood.
         prior_scale: > 0.
         bias_scale: > 0.

@@ -28,7 +28,7 @@ class LastLayerPosterior(nn.Module):
     Args:
         n_params: K.
         n_features: F.
-        structure: "full" or "kron".
+        structure: "full", "kron", or "auto": full up to `MOST_WEIGHTS` weights, kron above.
         prior: "fixed": the prior of training; "evidence": its weights' precision times the factor with the largest marginal likelihood.
 
     Raises:
@@ -44,8 +44,8 @@ class LastLayerPosterior(nn.Module):
 
     def __init__(self, *, n_params: int, n_features: int, structure: str, prior: str) -> None:
         super().__init__()
-        if structure not in ("full", "kron"):
-            raise UserError("head.structure", expected="full or kron", found=repr(structure), mend="set head.structure=kron")
+        if structure not in ("auto", "full", "kron"):
+            raise UserError("head.structure", expected="auto, full or kron", found=repr(structure), mend="set head.structure=auto")
         if prior not in ("fixed", "evidence"):
             raise UserError("head.prior", expected="fixed or evidence", found=repr(prior), mend="set head.prior=evidence")
         if structure == "full" and n_params * n_features > MOST_WEIGHTS:
@@ -55,6 +55,8 @@ class LastLayerPosterior(nn.Module):
                 found=f"{n_params * n_features}: {n_params} outputs of {n_features} features",
                 mend="set head.structure=kron",
             )
+        if structure == "auto":
+            structure = "full" if n_params * n_features <= MOST_WEIGHTS else "kron"
         self.n_params, self.n_features, self.structure, self.prior = n_params, n_features, structure, prior
         blocks, side = (1, n_params * n_features) if structure == "full" else (n_params, n_features)
         self.register_buffer("root", torch.zeros(blocks, side, side))

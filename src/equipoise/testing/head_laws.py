@@ -46,7 +46,8 @@ class HeadLaws:
 
     def test_more_draws_extend_fewer_and_depend_on_the_seed(self, head: Head, z: Tensor) -> None:
         few, many = head(z, n_draws=2, seed=5).value, head(z, n_draws=9, seed=5).value
-        assert torch.allclose(few, many[: len(few)], rtol=1e-6, atol=1e-7)
+        # Products of other sizes round otherwise.
+        assert torch.allclose(few, many[: len(few)], rtol=1e-5, atol=1e-5)
         assert torch.equal(many, head(z, n_draws=9, seed=5).value)
         if len(many) > 1:
             assert not torch.allclose(many, head(z, n_draws=9, seed=6).value)
@@ -56,9 +57,9 @@ class HeadLaws:
     def test_a_draw_is_one_weight_sample_shared_by_all_rows(self, head: Head, z: Tensor) -> None:
         together = head(z, n_draws=3, seed=2).value
         twice = head(torch.cat([z, z]), n_draws=3, seed=2).value
-        assert torch.allclose(twice[:, :7], twice[:, 7:], atol=1e-6)
+        assert torch.allclose(twice[:, :7], twice[:, 7:], atol=1e-5)
         for row in range(7):
-            assert torch.allclose(head(z[row : row + 1], n_draws=3, seed=2).value[:, 0], together[:, row], atol=1e-6)
+            assert torch.allclose(head(z[row : row + 1], n_draws=3, seed=2).value[:, 0], together[:, row], atol=1e-5)
 
     def test_what_fit_makes_is_under_the_same_laws(self, node: dict[str, Any], z: Tensor) -> None:
         head, fresh = new_head(node, seed=1), new_head(node, seed=2)
