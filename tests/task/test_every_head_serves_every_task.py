@@ -14,9 +14,9 @@ from equipoise.testing.task_laws import new_task, sample_outcomes, target_of
 @pytest.mark.parametrize("task_option", sorted(options("task")))
 @pytest.mark.parametrize("head_option", sorted(options("head")))
 def test_every_head_takes_two_steps_on_every_task_and_answers(head_option: str, task_option: str) -> None:
-    z = torch.randn(200, 8, generator=generator(0))
+    z = torch.randn(60, 8, generator=generator(0))
     task = new_task(options("task")[task_option])
-    outcomes = sample_outcomes(task.kind, n=200, seed=1, x=z[:, 0].double().numpy())
+    outcomes = sample_outcomes(task.kind, n=60, seed=1, x=z[:, 0].double().numpy())
     task.setup(outcomes)
     target = target_of(outcomes)
     head = new_head(options("head")[head_option], seed=0, d_in=8, bias=task.start()).train()

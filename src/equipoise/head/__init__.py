@@ -54,7 +54,7 @@ class Head(nn.Module, ABC):
 
         Args:
             z: f32 (n', d_in) of train rows.
-            hessian: maps parameters (n', K) to the negative log likelihood's Hessian (n', K, K), not negative; 0 where nothing is observed.
+            hessian: maps parameters (n', K), f32 or f64, to the negative log likelihood's Hessian (n', K, K), not negative; 0 where nothing is observed.
             n: number of train rows.
-            nll: maps parameters (n', K) to the negative log likelihood (n',), differentiable; its gradient is what a Gaussian process needs.
+            nll: maps parameters (n', K), f32 or f64, to the negative log likelihood (n',), differentiable; its gradient is what a Gaussian process needs.
         """
