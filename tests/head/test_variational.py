@@ -2,24 +2,37 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import pyro
 import pytest
 import torch
 from pyro.infer import TraceMeanField_ELBO
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import HalfCauchy, InverseGamma, LowRankMultivariateNormal, MultivariateNormal, Normal, kl_divergence
 
 from equipoise.contract.counter import stream_seed
+from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import generator
 from equipoise.head.variational import VariationalHead
 
 
-def variational(d_in: int = 4, n_params: int = 2, layers: int = 0, *, init_scale: float = 0.05, prior_scale: float = 0.8) -> VariationalHead:
+def variational(
+    d_in: int = 4, n_params: int = 2, layers: int = 0, *, init_scale: float = 0.05, prior_scale: float = 0.8, guide: str = "diagonal"
+) -> VariationalHead:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        bias = torch.linspace(-1, 1, n_params)
         return VariationalHead(
-            d_in=d_in, n_params=n_params, bias=bias, layers=layers, prior_scale=prior_scale, bias_scale=3.0, init_scale=init_scale, train_draws=4
+            d_in=d_in,
+            n_params=n_params,
+            bias=torch.linspace(-1, 1, n_params),
+            layers=layers,
+            guide=guide,
+            rank=2,
+            relevant=0.3,
+            prior_scale=prior_scale,
+            bias_scale=3.0,
+            init_scale=init_scale,
+            train_draws=4,
         )
 
 
@@ -150,3 +163,95 @@ def test_the_posterior_starts_with_the_declared_scale() -> None:
     head = variational(layers=1, init_scale=0.02)
     for name, _, _ in head.model.priors():
         assert torch.allclose(head.posterior(name)[1], torch.tensor(0.02), rtol=1e-4)
+
+
+def joint_posterior(head: VariationalHead) -> MultivariateNormal | LowRankMultivariateNormal:
+    """Pyro's own distribution of all weights."""
+    own = head.guide.get_posterior()
+    made: MultivariateNormal | LowRankMultivariateNormal = (
+        MultivariateNormal(own.loc, scale_tril=own.scale_tril)
+        if isinstance(own, MultivariateNormal)
+        else LowRankMultivariateNormal(own.loc, own.cov_factor, own.cov_diag)
+    )
+    return made
+
+
+@pytest.mark.parametrize("guide", ["low_rank", "full"])
+def test_kl_of_joint_guides_equals_torch_distributions(guide: str) -> None:
+    head = scattered(variational(layers=1, guide=guide)).double()
+    mean, sd = (torch.cat([x[i].flatten() for x in head.model.priors()]) for i in (1, 2))
+    own = joint_posterior(head)
+    expected = kl_divergence(MultivariateNormal(own.loc, own.covariance_matrix), MultivariateNormal(mean, torch.diag(sd**2)))
+    assert torch.allclose(head.kl(), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("guide", ["low_rank", "full"])
+def test_many_draws_of_joint_guides_have_pyros_mean_and_covariance(guide: str) -> None:
+    head = scattered(variational(guide=guide))
+    own = joint_posterior(head)
+    rows = torch.cat([torch.eye(4), torch.zeros(1, 4)])
+    value = head(rows, n_draws=8000, seed=0).value.detach()
+    weight = torch.cat([(value[:, :4] - value[:, 4:]).mT.flatten(1), value[:, 4]], 1)
+    covariance, mean = own.covariance_matrix.detach(), own.loc.detach()
+    sd = covariance.diagonal().sqrt()
+    assert torch.allclose(weight.mean(0), mean, atol=float(5 * sd.max() / math.sqrt(8000)))
+    assert torch.allclose(torch.cov(weight.T) / torch.outer(sd, sd), covariance / torch.outer(sd, sd), atol=0.06)
+    marginal = head.posterior("layers.0.weight")[1].detach().flatten()
+    assert torch.allclose(marginal, sd[: len(marginal)], rtol=1e-4)
+
+
+def test_kl_of_the_horseshoe_equals_its_monte_carlo_estimate() -> None:
+    head = scattered(variational(layers=1, guide="horseshoe"))
+    ratios = torch.zeros(20_000)
+    drawn: dict[str, torch.Tensor] = {}
+    for i, name in enumerate(site for site, _ in head.guide.prototype_trace.iter_stochastic_nodes()):
+        loc, scale = (x.detach() for x in head.posterior(name))
+        unconstrained = loc + scale * torch.randn(20_000, *loc.shape, generator=generator(i))
+        gaussian = name.endswith(("weight", "bias"))
+        drawn[name] = unconstrained if gaussian else unconstrained.exp()
+        own = Normal(loc, scale).log_prob(unconstrained) - (0 if gaussian else unconstrained)
+        ratios += own.flatten(1).sum(1)
+    for name, mean, sd in head.model.priors():
+        ratios -= Normal(mean, sd).log_prob(drawn[name]).flatten(1).sum(1)
+    for name, mixing in head.model.half_cauchy():
+        half = torch.tensor(0.5)
+        ratios -= (InverseGamma(half, 1 / drawn[mixing]).log_prob(drawn[name]) + InverseGamma(half, torch.tensor(1.0)).log_prob(drawn[mixing])).sum(1)
+    error = float(ratios.std() / math.sqrt(len(ratios)))
+    assert abs(float(ratios.mean() - head.kl().detach())) < 4 * error
+
+
+def test_the_square_root_of_the_mixture_is_half_cauchy() -> None:
+    pyro.set_rng_seed(0)
+    mixing = InverseGamma(torch.tensor(0.5), torch.tensor(1.0)).sample((40_000,))
+    x = InverseGamma(torch.tensor(0.5), 1 / mixing).sample().sqrt()
+    quantiles = torch.tensor([0.1, 0.5, 0.9])
+    assert torch.allclose(x.quantile(quantiles), HalfCauchy(1.0).icdf(quantiles), rtol=0.05)
+
+
+def test_the_horseshoe_finds_the_inputs_that_matter() -> None:
+    z = torch.randn(80, 20, generator=generator(1))
+    y = 2 * z[:, 0] - 1.5 * z[:, 1] + 0.5 * torch.randn(80, generator=generator(2))
+    error = {}
+    for guide in ("diagonal", "horseshoe"):
+        head = variational(20, 1, guide=guide, prior_scale=3.0)
+        optimizer = torch.optim.Adam(head.parameters(), lr=0.03)
+        for step in range(400):
+            optimizer.zero_grad()
+            mean = head(z, n_draws=4, seed=step).value[..., 0]
+            (((y - mean) ** 2).sum(1).mean() / (2 * 0.5**2) + head.kl()).div(80).backward()
+            optimizer.step()
+        rows = torch.cat([torch.eye(20), torch.zeros(1, 20)])
+        value = head(rows, n_draws=400, seed=0).value[..., 0].detach()
+        weight = (value[:, :20] - value[:, 20:]).mean(0)
+        assert abs(float(weight[0]) - 2) < 0.25
+        error[guide] = float(weight[2:].square().mean().sqrt())
+    assert error["horseshoe"] < 0.5 * error["diagonal"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [({"guide": "flat"}, "diagonal, low_rank, full, horseshoe"), ({"guide": "full", "d_in": 64, "layers": 1}, r"at most 3000 weights.*4290")],
+)
+def test_unknown_and_too_large_guides_are_refused(words: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        variational(**words)

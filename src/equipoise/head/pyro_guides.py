@@ -1,0 +1,152 @@
+"""Guides of the variational head in Pyro: their draws from counted noise, and their divergence from the prior in closed form."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from operator import attrgetter
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.infer.autoguide import AutoGuide, AutoLowRankMultivariateNormal, AutoMultivariateNormal, AutoNormal
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+
+from equipoise.contract.counter import stream_seed
+from equipoise.contract.tensors import generator
+from equipoise.head import OUTPUT_GAIN
+from equipoise.head.pyro_layers import Chain
+
+# Parameters live in their module, not in Pyro's global store, where the second model of a sweep would find the first one's.
+pyro.settings.set(module_local_params=True)
+
+
+def make_guide(kind: str, model: Chain, *, d_in: int, init_scale: float, rank: int) -> AutoGuide:
+    """A guide with all its parameters, made now so that the optimizer finds them.
+
+    Args:
+        kind: "low_rank" and "full" join all weights in one Gaussian; any other word is factorised.
+        model: the generative model.
+        d_in: width of z.
+        init_scale: every posterior standard deviation before training.
+        rank: of the low-rank form.
+    """
+    start = partial(_start, last=f"layers.{len(model.layers) - 1}.weight")
+    match kind:
+        case "full":
+            guide: AutoGuide = AutoMultivariateNormal(model, init_loc_fn=start, init_scale=init_scale)
+        case "low_rank":
+            guide = AutoLowRankMultivariateNormal(model, init_loc_fn=start, init_scale=init_scale, rank=rank)
+        case _:
+            guide = AutoNormal(model, init_loc_fn=start, init_scale=init_scale)
+    guide._setup_prototype(torch.zeros(1, d_in))
+    if kind == "low_rank":
+        # Pyro starts with as much of the spread in random directions as in the diagonal; little of it is less noise in the first steps.
+        with torch.no_grad():
+            guide.cov_factor.mul_(0.1)
+            guide.scale = torch.full_like(guide.loc, init_scale)
+    return guide
+
+
+def sampled(guide: AutoGuide, z: Tensor, *, seed: int, n_draws: int) -> dict[str, Tensor]:
+    """Values of all sites, (S, site's shape); draw s is a function of (seed, s)."""
+    if isinstance(guide, AutoNormal):
+        with _CountedNoise(seed, n_draws), pyro.plate("draws", n_draws, dim=-1):
+            values: dict[str, Tensor] = guide(z)
+            return values
+    streams = [generator(stream_seed("draw", seed, s)) for s in range(n_draws)]
+    size = len(guide.loc)
+    if isinstance(guide, AutoMultivariateNormal):
+        eps = torch.stack([torch.randn(size, generator=stream) for stream in streams]).to(guide.loc)
+        deviation = eps @ guide.scale_tril.T
+    else:
+        rank = guide.cov_factor.shape[1]
+        eps = torch.stack([torch.randn(size + rank, generator=stream) for stream in streams]).to(guide.loc)
+        deviation = eps[:, :size] + eps[:, size:] @ guide.cov_factor.T
+    return {site["name"]: value for site, value in guide._unpack_latent(guide.loc + guide.scale * deviation)}
+
+
+def divergence(guide: AutoGuide, model: Chain) -> Tensor:
+    """KL(q || prior) in closed form, (), nats."""
+    if isinstance(guide, AutoNormal):
+        gaussian = [_factorised(*of_site(guide, name), mean, sd) for name, mean, sd in model.priors()]
+        return torch.stack([*gaussian, *(_half_cauchy(guide, *names) for names in model.half_cauchy())]).sum()
+    priors = {name: (mean, sd) for name, mean, sd in model.priors()}
+    order = [site["name"] for site, _ in guide._unpack_latent(guide.loc)]
+    mean, sd = (torch.cat([priors[name][i].reshape(-1) for name in order]) for i in (0, 1))
+    scale = guide.scale
+    own = _factorised(guide.loc, scale, mean, sd)
+    if isinstance(guide, AutoMultivariateNormal):
+        # scale_tril has ones on its diagonal: its determinant is 1, and what lies below adds to the trace alone.
+        return own + 0.5 * ((scale / sd).square() * guide.scale_tril.tril(-1).square().sum(1)).sum()
+    factor = guide.cov_factor
+    inner = torch.eye(factor.shape[1], dtype=factor.dtype, device=factor.device) + factor.T @ factor
+    return own + 0.5 * ((scale / sd).square() * factor.square().sum(1)).sum() - torch.linalg.cholesky(inner).diagonal().log().sum()
+
+
+def of_site(guide: AutoGuide, site: str) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of a site in unconstrained numbers, each in the site's shape."""
+    if isinstance(guide, AutoNormal):
+        return attrgetter(site)(guide.locs), attrgetter(site)(guide.scales)
+    loc, scale = guide._loc_scale()
+    found = {s["name"]: (m, sd) for (s, m), (_, sd) in zip(guide._unpack_latent(loc), guide._unpack_latent(scale), strict=True)}
+    return found[site]
+
+
+def without_densities(model: Chain, values: dict[str, Tensor], z: Tensor) -> Tensor:
+    """The model's outputs (S, B, K) for sampled values; densities, which Pyro would add up beside them, are masked: the divergence has them."""
+    n_draws = next(iter(values.values())).shape[0]
+    with poutine.mask(mask=False), pyro.plate("draws", n_draws, dim=-1):
+        outputs: Tensor = poutine.condition(model, data=values)(z)
+        return outputs
+
+
+class _CountedNoise(Messenger):
+    """Replaces Pyro's global random stream in the guide: draw s of every normal site is loc + scale * eps with eps from draw s's own generator."""
+
+    def __init__(self, seed: int, n_draws: int) -> None:
+        super().__init__()
+        self.streams = [generator(stream_seed("draw", seed, s)) for s in range(n_draws)]
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if not msg["name"].endswith("_unconstrained"):
+            return
+        normal = msg["fn"].base_dist
+        eps = torch.stack([torch.randn(normal.loc.shape[1:], generator=stream) for stream in self.streams])
+        msg["value"] = normal.loc + normal.scale * eps.to(normal.loc)
+        msg["done"] = True
+
+
+def _factorised(mean: Tensor, sd: Tensor, prior_mean: Tensor, prior_sd: Tensor) -> Tensor:
+    """Sum of KL(N(mean, sd^2) || N(prior_mean, prior_sd^2)), nats, written out: building four distributions would cost more than their divergence."""
+    log_ratio = 2 * (sd / prior_sd).log()
+    # expm1(x) - x, not ratio - 1 - log(ratio): it does not round below zero.
+    return 0.5 * (torch.expm1(log_ratio) - log_ratio + ((mean - prior_mean) / prior_sd).square()).sum()
+
+
+def _half_cauchy(guide: AutoNormal, name: str, mixing: str) -> Tensor:
+    """KL of log-normal x and a from InverseGamma(1/2, 1/a) and InverseGamma(1/2, 1), summed, nats.
+
+    E log x = m, E 1/x = exp(-m + s^2 / 2), entropy m + log(s) + log(2 pi e) / 2; x and a are independent under the guide.
+
+    Source: Ghosh, Yao and Doshi-Velez (2018), section 3.
+    """
+    (m, s), (m_a, s_a) = of_site(guide, name), of_site(guide, mixing)
+    inverse, inverse_a = (0.5 * s.square() - m).exp(), (0.5 * s_a.square() - m_a).exp()
+    expected = -0.5 * m_a - 1.5 * m - inverse * inverse_a - 1.5 * m_a - inverse_a - 2 * math.lgamma(0.5)
+    entropy = m + s.log() + m_a + s_a.log() + math.log(2 * math.pi * math.e)
+    return -(expected + entropy).sum()
+
+
+def _start(site: Any, last: str) -> Tensor:
+    """Where a site's posterior starts: biases at their prior mean, weights small and random so that gradients reach what lies before, scales at 1."""
+    prior = site["fn"].base_dist
+    if site["name"].rpartition(".")[2] not in ("weight", "bias"):
+        return torch.ones(prior.batch_shape)
+    mean: Tensor = prior.mean
+    if site["name"].endswith("bias"):
+        return mean.clone()
+    gain = OUTPUT_GAIN if site["name"] == last else 1.0
+    return torch.randn_like(mean) * gain / math.sqrt(mean.shape[-1])
