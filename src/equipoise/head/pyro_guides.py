@@ -9,10 +9,9 @@ from typing import Any
 
 import pyro
 import torch
-from pyro import poutine
 from pyro.infer.autoguide import AutoGuide, AutoLowRankMultivariateNormal, AutoMultivariateNormal, AutoNormal
-from pyro.poutine.messenger import Messenger
 from torch import Tensor
+from torch.distributions import constraints
 
 from equipoise.contract.counter import stream_seed
 from equipoise.contract.tensors import generator
@@ -50,20 +49,25 @@ def make_guide(kind: str, model: Chain, *, d_in: int, init_scale: float, rank: i
     return guide
 
 
-def sampled(guide: AutoGuide, z: Tensor, *, seed: int, n_draws: int) -> dict[str, Tensor]:
-    """Values of all sites, (S, site's shape); draw s is a function of (seed, s)."""
-    if isinstance(guide, AutoNormal):
-        with _CountedNoise(seed, n_draws), pyro.plate("draws", n_draws, dim=-1):
-            values: dict[str, Tensor] = guide(z)
-            return values
+def sampled(guide: AutoGuide, *, seed: int, n_draws: int) -> dict[str, Tensor]:
+    """Values of all sites, (S, site's shape); draw s is a function of (seed, s), and not of Pyro's global random stream."""
     streams = [generator(stream_seed("draw", seed, s)) for s in range(n_draws)]
+
+    def noise(*shape: int) -> Tensor:
+        return torch.stack([torch.randn(shape, generator=stream) for stream in streams])
+
+    if isinstance(guide, AutoNormal):
+        values = {}
+        for name, site in guide.prototype_trace.iter_stochastic_nodes():
+            loc, scale = of_site(guide, name)
+            value = loc + scale * noise(*loc.shape).to(loc)
+            values[name] = value if site["fn"].support.base_constraint is constraints.real else value.exp()
+        return values
     size = len(guide.loc)
     if isinstance(guide, AutoMultivariateNormal):
-        eps = torch.stack([torch.randn(size, generator=stream) for stream in streams]).to(guide.loc)
-        deviation = eps @ guide.scale_tril.T
+        deviation = noise(size).to(guide.loc) @ guide.scale_tril.T
     else:
-        rank = guide.cov_factor.shape[1]
-        eps = torch.stack([torch.randn(size + rank, generator=stream) for stream in streams]).to(guide.loc)
+        eps = noise(size + guide.cov_factor.shape[1]).to(guide.loc)
         deviation = eps[:, :size] + eps[:, size:] @ guide.cov_factor.T
     return {site["name"]: value for site, value in guide._unpack_latent(guide.loc + guide.scale * deviation)}
 
@@ -93,30 +97,6 @@ def of_site(guide: AutoGuide, site: str) -> tuple[Tensor, Tensor]:
     loc, scale = guide._loc_scale()
     found = {s["name"]: (m, sd) for (s, m), (_, sd) in zip(guide._unpack_latent(loc), guide._unpack_latent(scale), strict=True)}
     return found[site]
-
-
-def without_densities(model: Chain, values: dict[str, Tensor], z: Tensor) -> Tensor:
-    """The model's outputs (S, B, K) for sampled values; densities, which Pyro would add up beside them, are masked: the divergence has them."""
-    n_draws = next(iter(values.values())).shape[0]
-    with poutine.mask(mask=False), pyro.plate("draws", n_draws, dim=-1):
-        outputs: Tensor = poutine.condition(model, data=values)(z)
-        return outputs
-
-
-class _CountedNoise(Messenger):
-    """Replaces Pyro's global random stream in the guide: draw s of every normal site is loc + scale * eps with eps from draw s's own generator."""
-
-    def __init__(self, seed: int, n_draws: int) -> None:
-        super().__init__()
-        self.streams = [generator(stream_seed("draw", seed, s)) for s in range(n_draws)]
-
-    def _pyro_sample(self, msg: Any) -> None:
-        if not msg["name"].endswith("_unconstrained"):
-            return
-        normal = msg["fn"].base_dist
-        eps = torch.stack([torch.randn(normal.loc.shape[1:], generator=stream) for stream in self.streams])
-        msg["value"] = normal.loc + normal.scale * eps.to(normal.loc)
-        msg["done"] = True
 
 
 def _factorised(mean: Tensor, sd: Tensor, prior_mean: Tensor, prior_sd: Tensor) -> Tensor:

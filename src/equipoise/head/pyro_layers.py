@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -25,6 +25,8 @@ def _bias_prior(layer: Any) -> Any:
 class GaussianLayer(PyroModule):
     """A linear layer with weight ~ N(0, prior_scale^2 / d_in) and bias ~ N(bias, bias_scale^2); leading dimensions of sampled weights are draws."""
 
+    latents: ClassVar[tuple[str, ...]] = ("weight", "bias")
+
     def __init__(self, d_in: int, bias: Tensor, prior_scale: float, bias_scale: float) -> None:
         super().__init__()
         d_out = bias.shape[0]
@@ -37,7 +39,12 @@ class GaussianLayer(PyroModule):
         self.bias = PyroSample(_bias_prior)
 
     def forward(self, z: Tensor) -> Tensor:
-        return torch.matmul(z, self.weight.transpose(-1, -2)) + self.bias.unsqueeze(-2)
+        """Pyro's way in: the sites are sampled, or conditioned, as they are read."""
+        return self.outputs(z, {name: getattr(self, name) for name in self.latents})
+
+    def outputs(self, z: Tensor, latent: Mapping[str, Tensor]) -> Tensor:
+        """(S, B, d_out) for values of the layer's latents, each with S in front."""
+        return torch.matmul(z, latent["weight"].mT) + latent["bias"].unsqueeze(-2)
 
 
 def _half_cauchy(layer: Any, name: str) -> Any:
@@ -64,6 +71,8 @@ class HorseshoeLayer(GaussianLayer):
     Source: Piironen and Vehtari (2017), eqs. 2.8 and 3.12 with the slab as the noise: ours; Makalic and Schmidt (2016), eq. 4, for the mixture.
     """
 
+    latents: ClassVar[tuple[str, ...]] = ("local_mixing", "local", "overall_mixing", "overall", "weight", "bias")
+
     def __init__(self, d_in: int, bias: Tensor, prior_scale: float, bias_scale: float, relevant: float) -> None:
         super().__init__(d_in, bias, prior_scale, bias_scale)
         self.weight_sd.fill_(1.0)
@@ -73,14 +82,13 @@ class HorseshoeLayer(GaussianLayer):
         self.overall_mixing = PyroSample(partial(_half_cauchy, name="overall_mixing"))
         self.overall = PyroSample(partial(_half_cauchy, name="overall"))
 
-    def scale(self) -> Tensor:
+    def scale(self, latent: Mapping[str, Tensor]) -> Tensor:
         """s_j, (..., d_in)."""
-        squared = self.overall * self.local
+        squared = latent["overall"] * latent["local"]
         return self.slab * (squared / (1 / self.odds**2 + squared)).sqrt()
 
-    def forward(self, z: Tensor) -> Tensor:
-        weight = self.scale().unsqueeze(-2) * self.weight
-        return torch.matmul(z, weight.transpose(-1, -2)) + self.bias.unsqueeze(-2)
+    def outputs(self, z: Tensor, latent: Mapping[str, Tensor]) -> Tensor:
+        return super().outputs(z, {**latent, "weight": self.scale(latent).unsqueeze(-2) * latent["weight"]})
 
 
 class Chain(PyroModule):
@@ -94,6 +102,13 @@ class Chain(PyroModule):
         for layer in self.layers[:-1]:
             z = F.gelu(layer(z))
         return self.layers[-1](z)
+
+    def outputs(self, z: Tensor, values: Mapping[str, Tensor]) -> Tensor:
+        """(S, B, K) for values of all sites: `forward` without Pyro's bookkeeping of densities, which nobody reads here."""
+        for i, layer in enumerate(self.layers):
+            own = {name: values[f"layers.{i}.{name}"] for name in layer.latents}
+            z = layer.outputs(F.gelu(z) if i else z, own)
+        return z
 
     def priors(self) -> Iterator[tuple[str, Tensor, Tensor]]:
         """Site name, prior mean and prior standard deviation of every Gaussian latent, the latter two in the site's shape."""

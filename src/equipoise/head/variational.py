@@ -10,7 +10,7 @@ from torch import Tensor
 from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Draws
 from equipoise.head import Head
-from equipoise.head.pyro_guides import divergence, make_guide, of_site, sampled, without_densities
+from equipoise.head.pyro_guides import divergence, make_guide, of_site, sampled
 from equipoise.head.pyro_layers import Chain, GaussianLayer, HorseshoeLayer
 
 GUIDES = ("diagonal", "low_rank", "full", "horseshoe")
@@ -79,7 +79,7 @@ class VariationalHead(Head):
 
     def forward(self, z: Tensor, *, n_draws: int, seed: int) -> Draws:
         """Draws (n_draws, B, K); draw s is one sample of all weights, from ``stream_seed("draw", seed, s)``, shared by all rows."""
-        return Draws(without_densities(self.model, sampled(self.guide, z, seed=seed, n_draws=n_draws), z))
+        return Draws(self.model.outputs(z, sampled(self.guide, seed=seed, n_draws=n_draws)))
 
     def kl(self) -> Tensor:
         """KL(q || prior) in closed form, (), nats, for every guide."""
