@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import math
+from operator import attrgetter
 from typing import Any
 
 import pyro
@@ -14,6 +15,7 @@ from torch.distributions import HalfCauchy, InverseGamma, LowRankMultivariateNor
 from equipoise.contract.counter import stream_seed
 from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import generator
+from equipoise.head.noise import DrawNoise
 from equipoise.head.pyro_guides import sampled
 from equipoise.head.variational import GUIDES, VariationalHead
 
@@ -164,7 +166,10 @@ def test_a_deep_copy_is_independent_and_equal() -> None:
 def test_the_posterior_starts_with_the_declared_scale() -> None:
     head = variational(layers=1, init_scale=0.02)
     for name, _, _ in head.model.priors():
-        assert torch.allclose(head.posterior(name)[1], torch.tensor(0.02), rtol=1e-4)
+        mean, sd = head.posterior(name)
+        assert torch.allclose(sd, torch.tensor(0.02), rtol=1e-4)
+        assert torch.equal(mean, attrgetter(name)(head.guide.locs))
+        assert torch.equal(sd, attrgetter(name)(head.guide.scales))
 
 
 def joint_posterior(head: VariationalHead) -> MultivariateNormal | LowRankMultivariateNormal:
@@ -181,7 +186,7 @@ def joint_posterior(head: VariationalHead) -> MultivariateNormal | LowRankMultiv
 @pytest.mark.parametrize("guide", GUIDES)
 def test_outputs_are_those_of_the_pyro_model_conditioned_on_the_same_values(guide: str) -> None:
     head, z = scattered(variational(layers=1, guide=guide)), torch.randn(5, 4, generator=generator(0))
-    values = sampled(head.guide, seed=3, n_draws=6)
+    values = sampled(head.guide, DrawNoise(), seed=3, n_draws=6)
     with pyro.plate("draws", 6, dim=-1):
         theirs = poutine.condition(head.model, data=values)(z)
     assert torch.allclose(head(z, n_draws=6, seed=3).value, theirs, atol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -20,7 +21,7 @@ class DrawNoise:
 
     def __init__(self) -> None:
         self._asked: tuple[object, ...] = ()
-        self._kept = torch.empty(0)
+        self._kept: list[Tensor] = []
 
     def __call__(self, seed: int, n_draws: int, size: int, like: Tensor) -> Tensor:
         """(n_draws, size); row s comes from ``stream_seed("draw", seed, s)``.
@@ -31,17 +32,24 @@ class DrawNoise:
             size: numbers a draw.
             like: gives dtype and device.
         """
-        asked = (seed, n_draws, size, like.dtype, like.device)
+        return self.by_shape(seed, n_draws, [torch.Size([size])], like)[0]
+
+    def by_shape(self, seed: int, n_draws: int, shapes: Sequence[torch.Size], like: Tensor) -> list[Tensor]:
+        """(n_draws, *shape) for each shape; a draw takes them from its stream one after the other."""
+        asked = (seed, n_draws, *shapes, like.dtype, like.device)
         if asked != self._asked:
-            self._kept = normal_draws(seed, n_draws, size).to(like)
+            self._kept = [noise.to(like) for noise in normal_draws(seed, n_draws, shapes)]
             self._asked = asked
         return self._kept
 
 
-def normal_draws(seed: int, n_draws: int, size: int) -> Tensor:
-    """Standard normal f32 (n_draws, size), one stream a draw."""
-    stream = generator(0)
-    return torch.stack([torch.randn(size, generator=stream.manual_seed(stream_seed("draw", seed, s))) for s in range(n_draws)])
+def normal_draws(seed: int, n_draws: int, shapes: Sequence[torch.Size]) -> list[Tensor]:
+    """Standard normal f32 (n_draws, *shape) for each shape, one stream a draw."""
+    stream, drawn = generator(0), []
+    for s in range(n_draws):
+        stream.manual_seed(stream_seed("draw", seed, s))
+        drawn.append([torch.randn(shape, generator=stream) for shape in shapes])
+    return [torch.stack(own) for own in zip(*drawn, strict=True)]
 
 
 def row_noise(seed: int, like: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Draws
 from equipoise.head import Head
+from equipoise.head.noise import DrawNoise
 from equipoise.head.pyro_guides import divergence, make_guide, of_site, sampled
 from equipoise.head.pyro_layers import Chain, GaussianLayer, HorseshoeLayer
 
@@ -76,10 +77,11 @@ class VariationalHead(Head):
 
         self.model = Chain([*(layer(torch.zeros(d_in)) for _ in range(layers)), layer(bias)])
         self.guide = make_guide(guide, self.model, d_in=d_in, init_scale=float(init_scale), rank=rank)
+        self._noise = DrawNoise()
 
     def forward(self, z: Tensor, *, n_draws: int, seed: int) -> Draws:
         """Draws (n_draws, B, K); draw s is one sample of all weights, from ``stream_seed("draw", seed, s)``, shared by all rows."""
-        return Draws(self.model.outputs(z, sampled(self.guide, seed=seed, n_draws=n_draws)))
+        return Draws(self.model.outputs(z, sampled(self.guide, self._noise, seed=seed, n_draws=n_draws)))
 
     def kl(self) -> Tensor:
         """KL(q || prior) in closed form, (), nats, for every guide."""
