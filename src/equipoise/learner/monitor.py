@@ -67,15 +67,15 @@ class Monitor:
 
 
 def mixture_nll(task: Task, draws: Draws, target: Target) -> Tensor:
-    """weight * -log mean_s p(y | draw s), (B,), from the task's own loss of each draw; 0 where the outcome is not observed.
+    """weight * -log mean_s p(y | draw s), (B,), from the task's own score of each draw; 0 where the outcome is not observed.
 
     Args:
-        task: gives the negative log likelihood.
+        task: gives the score, a negative log likelihood.
         draws: (S, B, K).
         target: (B,).
     """
     plain = replace(target, weight=torch.ones_like(target.weight))
-    each = torch.stack([task.loss(Draws(draws.value[s : s + 1]), plain) for s in range(draws.value.shape[0])])
+    each = torch.stack([task.score(Draws(draws.value[s : s + 1]), plain) for s in range(draws.value.shape[0])])
     nll = math.log(each.shape[0]) - torch.logsumexp(-each, 0)
     return torch.where(target.observed, nll * target.weight, 0.0)
 

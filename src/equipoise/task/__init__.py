@@ -50,6 +50,8 @@ class Task(nn.Module, ABC):
     """
 
     kind: ClassVar[TargetKind]
+    batch_loss: ClassVar[bool] = False
+    """Whether a row's loss depends on the other rows of its batch (Cox, rankings)."""
 
     def __init__(self, *, target: str) -> None:
         super().__init__()
@@ -79,6 +81,13 @@ class Task(nn.Module, ABC):
         Raises:
             UserError: the outcomes are outside the likelihood's support.
         """
+
+    def score(self, draws: Draws, target: Target) -> Tensor:
+        """What chooses between networks on select rows, shaped as `loss`; the default is the loss.
+
+        A task whose loss has terms that help training and judge nothing (a ranking, a regularisation, a treatment's likelihood) leaves them out.
+        """
+        return self.loss(draws, target)
 
     @abstractmethod
     def answer(self, draws: Draws) -> Answer:

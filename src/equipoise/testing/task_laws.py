@@ -71,7 +71,9 @@ class TaskLaws:
         assert draws.value.grad is not None
         assert torch.isfinite(draws.value.grad).all()
         assert (draws.value.grad[:, ~target.observed] == 0).all()
-        assert (draws.value.grad[:, target.observed] != 0).any(dim=2).all()
+        # In a batch loss a row that was never at risk with an event teaches nothing.
+        teaches = loss != 0 if task.batch_loss else target.observed
+        assert (draws.value.grad[:, teaches] != 0).any(dim=2).all()
 
     def test_extreme_parameters_give_finite_losses(self, task: Task, train: TargetTable) -> None:
         for extreme in (-30.0, 30.0):
@@ -89,7 +91,17 @@ class TaskLaws:
         assert torch.allclose(each.mean(0), task.loss(draws, target), atol=1e-5)
         order = torch.randperm(train.table.height, generator=generator(1))
         permuted = target_of(TargetTable(train.kind, train.table[order.numpy()], train.classes, train.unit))
-        assert torch.allclose(task.loss(Draws(draws.value[:, order]), permuted), task.loss(draws, target)[order], atol=1e-6)
+        assert torch.allclose(task.loss(Draws(draws.value[:, order]), permuted), task.loss(draws, target)[order], atol=1e-5 if task.batch_loss else 1e-6)
+        half = target_of(TargetTable(train.kind, train.table[:200], train.classes, train.unit))
+        alone = torch.allclose(task.loss(Draws(draws.value[:, :200]), half), task.loss(draws, target)[:200], atol=1e-5)
+        assert alone != task.batch_loss, "a task says by batch_loss whether a row's loss depends on other rows"
+
+    def test_select_rows_are_scored_as_losses_are(self, task: Task, train: TargetTable) -> None:
+        draws, target = random_draws(task, train.table.height), target_of(train)
+        score = task.score(draws, target)
+        assert score.shape == (train.table.height,)
+        assert torch.isfinite(score).all()
+        assert (score[~target.observed] == 0).all()
 
     def test_a_batch_of_one_class_or_without_outcomes_or_all_censored_has_a_finite_loss(self, task: Task, train: TargetTable) -> None:
         t = train.table

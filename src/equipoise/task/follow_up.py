@@ -1,0 +1,173 @@
+"""What all tasks on a time to event share: follow-up read and checked, horizons, intervals, and the answer at each horizon."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from equipoise.cohort.draft import TargetTable
+from equipoise.contract.errors import UserError
+from equipoise.contract.question import Question, horizon_label
+from equipoise.contract.tensors import Draws, Target
+from equipoise.task import Answer, Form, Task, observed_rows, refuse_unsupported
+
+HORIZON_QUANTILES = (0.25, 0.5)
+"""Where no horizons are given: these quantiles of the train rows' times of cause 1."""
+
+
+@dataclass(frozen=True)
+class FollowUp:
+    """Who was followed from when to when, each (B,).
+
+    Args:
+        time: f32, days to event or censoring; 0 where not observed.
+        event: i64, 0 censored, 1..C the cause; 0 where not observed.
+        entry: f32, days to entry (left truncation), 0 = from the start.
+        weight: f32, analysis weight; 0 where not observed.
+        seen: bool, observed.
+    """
+
+    time: Tensor
+    event: Tensor
+    entry: Tensor
+    weight: Tensor
+    seen: Tensor
+
+    @property
+    def rows(self) -> Tensor:
+        """i64 (B,), the rows' numbers."""
+        return torch.arange(self.time.shape[0], device=self.time.device)
+
+
+class HorizonTask(Task):
+    """A likelihood of a time to the first of C competing events that answers with the risk of cause 1 by each horizon.
+
+    Args:
+        target: a time-to-event target: time_days, event (0 censored, 1..C), entry_days.
+        horizons_days: horizons > 0, or None for the quartile and the median of the train rows' times of cause 1, in whole days from 10 days on;
+            None serves a single fit only, see `time_to_event.refuse_open_horizons`.
+    """
+
+    kind = "time_to_event"
+    horizons_days: tuple[float, ...]
+
+    def __init__(self, *, target: str, horizons_days: list[float] | None) -> None:
+        super().__init__(target=target)
+        self.wanted_days = horizons_days
+        self.n_causes, self.horizons_days = 1, (1.0,)
+
+    def setup(self, train: TargetTable) -> None:
+        rows = observed_rows(train, self.target, ("time_to_event",))
+        time, entry, weight = (torch.tensor(rows[name].to_numpy(), dtype=torch.float32) for name in ("time_days", "entry_days", "weight"))
+        event = torch.tensor(rows["event"].to_numpy())
+        follow_up = FollowUp(time, event, entry, weight, torch.ones_like(event, dtype=torch.bool))
+        _check(self.target, follow_up, n_causes=None)
+        _refuse_no_event(self.target, rows)
+        self.n_causes, self.horizons_days = int(event.max()), _horizons(self.target, self.wanted_days, time, event)
+        self.learn(follow_up)
+
+    @abstractmethod
+    def learn(self, train: FollowUp) -> None:
+        """Reads intervals and base rates from the train rows; causes and horizons are set."""
+
+    @abstractmethod
+    def cumulative_incidence(self, draws: Draws) -> Tensor:
+        """Cumulative incidence of cause 1 at every horizon, f64 (S, B, H)."""
+
+    def follow_up(self, target: Target) -> FollowUp:
+        """A batch's follow-up, checked.
+
+        Raises:
+            UserError: a time is impossible, or a cause is none of those of the train rows.
+        """
+        seen = target.observed
+        time, entry, weight = (torch.where(seen, x, 0.0) for x in (target.time_days, target.entry_days, target.weight))
+        made = FollowUp(time, torch.where(seen, target.event, 0), entry, weight, seen)
+        _check(self.target, made, n_causes=self.n_causes)
+        return made
+
+    def answer(self, draws: Draws) -> Answer:
+        risk = self.cumulative_incidence(draws)
+        form: list[Form] = ["entropy"] * risk.shape[-1]
+        return Answer(labels=tuple(map(horizon_label, self.horizons_days)), mean=risk, variance=risk * (1 - risk), form=tuple(form))
+
+    def question(self, name: str, evidences: tuple[str, ...]) -> Question:
+        return Question(task=name, target=self.target, kind="time_to_event", evidences=evidences, horizons_days=self.horizons_days)
+
+    def state(self) -> dict[str, Any]:
+        return {"n_causes": self.n_causes, "horizons_days": list(self.horizons_days)}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.n_causes, self.horizons_days = int(state["n_causes"]), tuple(state["horizons_days"])
+
+
+def edges_of(train: FollowUp, n_intervals: int) -> Tensor:
+    """0 and the quantiles of the train rows' event times, f32 (J + 1,), J <= n_intervals (fewer where times are tied): as many events in each interval."""
+    times = train.time[train.event > 0].numpy()
+    levels = np.arange(1, n_intervals + 1) / n_intervals
+    cuts = np.unique(np.quantile(times, levels, method="inverted_cdf"))
+    edges = torch.tensor([0.0, *cuts[cuts > 0].tolist()])
+    # Whoever has the event at time zero, or all of them, still needs one interval.
+    return edges if len(edges) > 1 else torch.tensor([0.0, float(train.time.max().clamp(min=1.0))])
+
+
+def refuse_no_interval(target: str, n_intervals: int) -> None:
+    """Raises UserError where fewer than one interval is asked for."""
+    if n_intervals < 1:
+        raise UserError(f"n_intervals of the task on {target!r}", expected="at least 1", found=str(n_intervals), mend="set n_intervals of the task")
+
+
+def interval_of(follow_up: FollowUp, edges: Tensor) -> tuple[Tensor, Tensor]:
+    """The number of the interval (t_{j-1}, t_j] that holds each time, i64 (B,), and whether an event happened by t_J, bool (B,)."""
+    right = edges[1:].contiguous()
+    interval = torch.searchsorted(right, follow_up.time.contiguous())
+    return interval.clamp(max=len(right) - 1), (follow_up.event > 0) & (interval < len(right))
+
+
+def passed_of(horizons_days: Tensor, edges: Tensor) -> Tensor:
+    """The share of each interval that lies before each horizon, (H, J), in [0, 1]."""
+    return ((horizons_days[:, None] - edges[:-1]) / edges.diff()).clamp(0, 1)
+
+
+def _horizons(target: str, wanted: list[float] | None, time: Tensor, event: Tensor) -> tuple[float, ...]:
+    if wanted is None:
+        times = time[(event == 1) & (time > 0)].numpy().astype(float)
+        found = np.quantile(times, HORIZON_QUANTILES) if times.size else time.clamp(min=1.0).max()[None].numpy()
+        return tuple(sorted({float(math.floor(h)) if h >= 10 else float(f"{h:.3g}") for h in found}))
+    horizons = tuple(sorted({float(h) for h in wanted}))
+    longest = float(time.max())
+    if not horizons or horizons[0] <= 0 or horizons[-1] > longest:
+        raise UserError(
+            f"horizons_days of the task on {target!r} cannot be answered",
+            expected=f"days above 0 and up to {longest:g}, the longest follow-up in the train rows",
+            found=", ".join(f"{h:g}" for h in horizons) or "none",
+            mend="choose horizons within the follow-up",
+        )
+    return horizons
+
+
+def _check(target: str, follow_up: FollowUp, n_causes: int | None) -> None:
+    time, event, entry, seen = follow_up.time, follow_up.event, follow_up.entry, follow_up.seen
+    inside = torch.isfinite(time) & (time >= 0) & (entry >= 0) & (entry <= time)
+    refuse_unsupported(target, inside, seen, "finite time_days >= entry_days >= 0")
+    inside = (event >= 0) & (event <= (event.max() if n_causes is None else n_causes))
+    refuse_unsupported(target, inside, seen, f"event 0 (censored) or a cause{'' if n_causes is None else f' from 1 to {n_causes}'}")
+
+
+def _refuse_no_event(target: str, rows: pl.DataFrame) -> None:
+    """Raises UserError, with the counts, where no train row has cause 1."""
+    event = rows["event"].to_numpy()
+    if not (event == 1).any():
+        raise UserError(
+            f"Target {target!r} has no event of cause 1 in the train rows",
+            expected="at least one row with event 1",
+            found=f"{int((event == 0).sum())} censored, {int((event > 1).sum())} with competing causes",
+            mend="take more rows into the train role, or follow them longer",
+        )
