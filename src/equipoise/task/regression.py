@@ -12,11 +12,7 @@ from equipoise.cohort.draft import TargetTable
 from equipoise.contract.question import Question
 from equipoise.contract.tensors import Draws, Target
 from equipoise.task import Answer, Task, normal_nll, observed_rows, refuse_unsupported, standard_scale
-
-FEWEST_FOR_SPREAD = 20
-"""Select rows below which they do not size the spread (the relative error of a variance from n rows is sqrt(2 / n))."""
-LEAST_SHARE = 0.05
-"""Of the squared error that stays with sigma where the draws differ by more than the error itself."""
+from equipoise.task.spread import spread_shift
 
 
 @final
@@ -83,23 +79,9 @@ class RegressionTask(Task):
 
     @torch.no_grad()
     def fit_spread(self, draws: Draws, target: Target) -> None:
-        """Scales sigma so that the mean predictive variance (sigma^2 and the draws' own) over these rows is their mean squared error.
-
-        Residuals of train rows are smaller than those of new ones, and comparators state the error of their inner folds: a sigma fitted on train
-        rows would make the model's forecast too sharp beside theirs. Nothing is done with fewer than `FEWEST_FOR_SPREAD` observed rows, where
-        the likelihood's own sigma is the better guess.
-        """
-        seen = target.observed
-        if int(seen.sum()) < FEWEST_FOR_SPREAD:
-            return
-        weight = target.weight[seen].double()
-        value = draws.value[:, seen].double()
-        mean, variance = value[..., 0], torch.exp(2 * self._log_sigma(value)).expand(value.shape[:2])
-        error = ((target.outcome[seen].double() - self.mean) / self.sd - mean.mean(0)).square()
-        known = mean.var(0, correction=0)
-        left = (weight * (error - known)).sum().clamp(min=LEAST_SHARE * (weight * error).sum())
-        shift = 0.5 * torch.log(left / (weight * variance.mean(0)).sum())
-        if torch.isfinite(shift):
+        """Scales sigma so that the mean predictive variance over these rows is their mean squared error, see `spread_shift`."""
+        shift = spread_shift(self.answer(draws), target)
+        if shift is not None:
             self.log_shift.copy_(self.log_shift + shift.to(self.log_shift))
 
     def state(self) -> dict[str, Any]:
