@@ -47,10 +47,10 @@ def test_scale_and_start_are_those_of_the_weighted_train_rows() -> None:
 
 def test_the_learnt_sigma_is_the_residual_standard_deviation() -> None:
     x = np.linspace(-2, 2, 2000)
-    outcomes = sample_outcomes("continuous", n=2000, seed=3, x=x)  # 120 + 15 x + N(0, 10^2)
+    outcomes = sample_outcomes("continuous", n=2000, seed=3, x=x)  # 1200 + 150 x + N(0, 100^2)
     outcomes = TargetTable("continuous", outcomes.table.with_columns(weight=1.0))
     task, target = task_on(outcomes, heteroscedastic=False), target_of(outcomes)
-    exact = Draws(torch.tensor((120 + 15 * x - task.mean) / task.sd, dtype=torch.float32)[None, :, None])
+    exact = Draws(torch.tensor((1200 + 150 * x - task.mean) / task.sd, dtype=torch.float32)[None, :, None])
     optimizer = torch.optim.LBFGS(task.parameters(), max_iter=50, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
@@ -60,7 +60,7 @@ def test_the_learnt_sigma_is_the_residual_standard_deviation() -> None:
         return loss
 
     optimizer.step(closure)
-    assert float(task.answer(exact).variance[0, 0, 0].detach()) ** 0.5 == pytest.approx(10, rel=0.05)
+    assert float(task.answer(exact).variance[0, 0, 0].detach()) ** 0.5 == pytest.approx(100, rel=0.05)
 
 
 @pytest.mark.parametrize("heteroscedastic", [False, True])

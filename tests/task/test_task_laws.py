@@ -17,6 +17,10 @@ class TestTasks(TaskLaws):
 VARIANTS = {
     "weighted risk": ("risk", {"class_weight": 5.0}),
     "heteroscedastic regression": ("regression", {"heteroscedastic": True}),
+    "heteroscedastic t": ("student_t", {"heteroscedastic": True, "df": 3.0}),
+    "two quantiles": ("quantile", {"levels": [0.2, 0.9]}),
+    "Poisson": ("count", {"distribution": "poisson"}),
+    "Breslow's ties": ("cox", {"ties": "breslow"}),
     "one interval": ("time_to_event", {"n_intervals": 1, "horizons_days": [100.0, 400.0]}),
 }
 

@@ -16,7 +16,7 @@ DIALS = {"seed": 0, "d_model": 8, "paths": {"data": "data"}}
 
 
 def options(room: str) -> dict[str, dict[str, Any]]:
-    """The room's config nodes by option name, root dials filled in.
+    """The room's config nodes by option name, root dials filled in; what an option leaves to the user (???) is "given".
 
     >>> "point" in options("head")
     True
@@ -24,7 +24,8 @@ def options(room: str) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for path in sorted((configs_dir() / room).glob("*.yaml")):
         tree = OmegaConf.to_container(OmegaConf.create({**DIALS, "node": OmegaConf.load(path)}), resolve=True)
-        found[path.stem] = dict(tree["node"])  # type: ignore[index, call-overload, arg-type]
+        node: dict[str, Any] = dict(tree["node"])  # type: ignore[index, call-overload, arg-type]
+        found[path.stem] = {k: "given" if v == "???" else v for k, v in node.items()}
     return found
 
 

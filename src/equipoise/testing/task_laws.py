@@ -231,7 +231,8 @@ def sample_outcomes(kind: str, *, n: int, seed: int, x: np.ndarray | None = None
             columns["outcome"] = np.digitize(x + rng.standard_normal(n), (-0.5, 1.0))
             classes = ("mild", "moderate", "severe")
         case "continuous":
-            columns["outcome"] = 120 + 15 * x + 10 * rng.standard_normal(n)
+            # Whole numbers, so that a count of events is served too.
+            columns["outcome"] = np.round(1200 + 150 * x + 100 * rng.standard_normal(n))
         case "time_to_event":
             latent = np.stack([rng.uniform(100, 1500, n), rng.exponential(600 * np.exp(-0.5 * x)), rng.exponential(1800, n)])
             columns["event"], columns["time_days"] = latent.argmin(0), latent.min(0)
