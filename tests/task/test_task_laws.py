@@ -21,6 +21,7 @@ VARIANTS = {
     "two quantiles": ("quantile", {"levels": [0.2, 0.9]}),
     "Poisson": ("count", {"distribution": "poisson"}),
     "Breslow's ties": ("cox", {"ties": "breslow"}),
+    "R-learner": ("effect_learner", {"learner": "r"}),
     "one interval": ("time_to_event", {"n_intervals": 1, "horizons_days": [100.0, 400.0]}),
 }
 
@@ -37,9 +38,9 @@ class TestTaskVariants(TaskLaws):
 class TestContinuousTreatmentEffect(TaskLaws):
     """A treatment's effect on a continuous outcome."""
 
-    @pytest.fixture
-    def node(self) -> dict[str, Any]:
-        return options("task")["treatment_effect"]
+    @pytest.fixture(params=["treatment_effect", "dragonnet", "effect_learner"])
+    def node(self, request: pytest.FixtureRequest) -> dict[str, Any]:
+        return options("task")[request.param]
 
     def outcomes(self, kind: str) -> TargetTable:
         arms, continuous = sample_outcomes(kind, n=400, seed=0), sample_outcomes("continuous", n=400, seed=0)

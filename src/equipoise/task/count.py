@@ -55,7 +55,9 @@ class CountTask(Task):
     def setup(self, train: TargetTable) -> None:
         rows = observed_rows(train, self.target, ("continuous",))
         outcome, weight = rows["outcome"].to_numpy(), rows["weight"].to_numpy()
-        refuse_unsupported(self.target, torch.tensor(np.isfinite(outcome) & (outcome >= 0) & (outcome == np.round(outcome))), torch.tensor(True), "counts 0, 1, 2, ...")
+        refuse_unsupported(
+            self.target, torch.tensor(np.isfinite(outcome) & (outcome >= 0) & (outcome == np.round(outcome))), torch.tensor(True), "counts 0, 1, 2, ..."
+        )
         mean, sd = standard_scale(self.target, outcome, weight)
         self.log_mean, self.base_dispersion = math.log(mean), max((sd**2 - mean) / mean**2, LEAST_DISPERSION)
 
