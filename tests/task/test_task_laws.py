@@ -38,7 +38,7 @@ class TestTaskVariants(TaskLaws):
 class TestContinuousTreatmentEffect(TaskLaws):
     """A treatment's effect on a continuous outcome."""
 
-    @pytest.fixture(params=["treatment_effect", "dragonnet", "effect_learner"])
+    @pytest.fixture(params=["treatment_effect", "tarnet", "dragonnet", "effect_learner"])
     def node(self, request: pytest.FixtureRequest) -> dict[str, Any]:
         return options("task")[request.param]
 
