@@ -19,13 +19,13 @@ def survival(time: np.ndarray, event: np.ndarray, entry: np.ndarray | None = Non
     return TargetTable("time_to_event", table.with_columns(observed=True, **{k: pl.Series(v).cast(table[k].dtype) for k, v in columns.items()}))
 
 
-def linear_fit(task: Task, outcomes: TargetTable, design: np.ndarray) -> np.ndarray:
+def linear_fit(task: Task, outcomes: TargetTable, design: np.ndarray, max_iter: int = 300) -> np.ndarray:
     """Maximum likelihood coefficients f64 (columns, K) of a linear model, by L-BFGS, from the base rates; the design's first column is 1."""
     target, x = target_of(outcomes), torch.tensor(design, dtype=torch.float64)
     first = torch.zeros(design.shape[1], task.n_params, dtype=torch.float64)
     first[0] = task.start()
     beta = first.requires_grad_()
-    optimizer = torch.optim.LBFGS([beta], max_iter=300, tolerance_grad=1e-10, tolerance_change=1e-14, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS([beta], max_iter=max_iter, tolerance_grad=1e-10, tolerance_change=1e-14, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()

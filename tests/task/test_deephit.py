@@ -12,7 +12,7 @@ from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Draws, generator
 from equipoise.task.deephit import DeepHitTask
 from equipoise.testing.task_laws import sample_outcomes, target_of
-from task.survival_for_tests import competing, survival
+from task.survival_for_tests import competing, linear_fit, survival
 
 
 def task_on(outcomes: TargetTable, rank_weight: float = 0.0, n_intervals: int = 6, horizons_days: list[float] | None = None) -> DeepHitTask:
@@ -123,3 +123,19 @@ def test_all_incidences_stay_below_one() -> None:
     risk = task.answer(Draws(3 * torch.randn(3, 50, task.n_params, generator=generator(0)))).mean
     assert (risk.diff(dim=-1) >= 0).all()
     assert (risk < 1).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rank_weight", "low", "high"), [(0.0, 0.85, 1.1), (0.2, 1.2, 1.6), (1.0, 1.7, 2.4)])
+def test_the_likelihood_alone_gives_calibrated_risks_and_a_ranking_draws_them_together(rank_weight: float, low: float, high: float) -> None:
+    rng = np.random.default_rng(0)
+    n, x = 1500, rng.standard_normal(1500)
+    latent = np.stack([rng.uniform(0, 1500, n), rng.exponential(2000 * np.exp(-0.8 * x))])
+    outcomes, design = survival(latent.min(0), latent.argmin(0)), np.column_stack([np.ones(n), x])
+    task = DeepHitTask(target="survival", n_intervals=6, rank_weight=rank_weight, sigma=0.1, horizons_days=[500.0])
+    task.setup(outcomes)
+    beta = linear_fit(task, outcomes, design, max_iter=40)
+    risk = task.answer(Draws(torch.tensor(design @ beta)[None])).mean[0, :, 0].numpy()
+    truth = 1 - np.exp(-500 * np.exp(0.8 * x) / 2000)
+    slope = np.polyfit(np.log(risk / (1 - risk)), np.log(truth / (1 - truth)), 1)[0]
+    assert low < slope < high

@@ -20,8 +20,9 @@ class DeepHitTask(HorizonTask):
     probability of no event up to censoring, both given no event up to entry; what comes after t_J is cut off there.
 
     Ranking, added to a row i with an event of cause c at s_i: rank_weight * mean over the batch's rows j of A_ij exp(-(F_c(s_i | i) - F_c(s_i | j)) /
-    sigma), A_ij = 1 where j is followed at s_i and has nothing until later (or is censored on that day). It helps concordance and spoils
-    calibration: risks are those of the likelihood only at rank_weight = 0, so with a ranking recalibrate. Select rows are scored without it.
+    sigma), A_ij = 1 where j is followed at s_i and has nothing until later (or is censored on that day). A pair in wrong order costs more than
+    one in right order earns, so the ranking draws risks together: on a known truth (`test_deephit.py`) the calibration slope was 1.4 at rank_weight
+    0.2 and 2.0 at 1, with sigma 0.1. Risks are those of the likelihood only at rank_weight = 0; with a ranking, recalibrate. Select rows are scored without it.
 
     Args:
         target: a time-to-event target.
