@@ -97,6 +97,15 @@ class FusionLaws:
             some = {view: _rows_of(t, at, torch.ones(SIZE, dtype=torch.bool)) for view, t in tokens.items()}
             torch.testing.assert_close(fusion(some, present[at]), z[at], rtol=1e-5, atol=1e-5)
 
+    def test_one_view_alone_is_enough(self, node: dict[str, Any]) -> None:
+        with seeded(6):
+            fusion = make(node, views={"ehr": 0}, n_evidences=1, d_model=WIDTH).eval()
+        tokens = random_tokens(size=SIZE, width=WIDTH, seed=7)
+        z = fusion({"ehr": tokens}, torch.tensor([[r % 3 > 0] for r in range(SIZE)]))
+        assert z.shape == (SIZE, fusion.d_out)
+        assert torch.isfinite(z).all()
+        assert ((z[1:] - z[0]).abs().amax(1) > 1e-6).tolist() == [r % 3 > 0 for r in range(1, SIZE)]
+
     def test_gradients_reach_every_parameter(self, node: dict[str, Any]) -> None:
         fusion, tokens, present = self._made(node)
         with seeded(3):
