@@ -8,7 +8,6 @@ from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Tokens
 from equipoise.fusion.attention import Attention
 from equipoise.fusion.concat import Concat
-from equipoise.fusion.late import Late
 from equipoise.testing.network_laws import seeded
 from equipoise.testing.parts import random_tokens, row_tokens
 
@@ -41,30 +40,6 @@ def test_concat_without_layers_is_additive_in_the_tokens() -> None:
     some = PRESENT.any(1)
     a, b = fusion(one, PRESENT)[some, : 3 * WIDTH], fusion(double, PRESENT)[some, : 3 * WIDTH]
     torch.testing.assert_close(b, 2 * a)
-
-
-def test_late_fusion_with_a_linear_head_averages_what_each_view_alone_would_answer() -> None:
-    tokens = _tokens()
-    with seeded(1):
-        fusion, head = Late(views=VIEWS, n_evidences=2, d_model=WIDTH, prior_scale=1.0), torch.nn.Linear(WIDTH, 1)
-        torch.nn.init.normal_(fusion.log_weight)
-    answer = head(fusion(tokens, PRESENT))[:, 0]
-    weight = fusion.log_weight.exp()
-    for row in range(SIZE):
-        there = [i for i, column in enumerate(VIEWS.values()) if PRESENT[row, column]]
-        if there:
-            alone = torch.stack([head(fusion.maps[i](row_tokens(tokens[list(VIEWS)[i]], row).mean(0)))[0] for i in there])
-            torch.testing.assert_close(answer[row], (weight[there] * alone).sum() / weight[there].sum())
-
-
-def test_late_fusion_survives_extreme_weights() -> None:
-    fusion = Late(views=VIEWS, n_evidences=2, d_model=WIDTH, prior_scale=1.0)
-    with torch.no_grad():
-        fusion.log_weight.copy_(torch.tensor([60.0, -60.0, 0.0]))
-    z = fusion(_tokens(), PRESENT)
-    z.sum().backward()
-    assert torch.isfinite(z).all()
-    assert torch.isfinite(fusion.log_weight.grad).all()
 
 
 def test_packed_attention_equals_attention_written_out_row_by_row() -> None:

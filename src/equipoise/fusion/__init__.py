@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -33,3 +34,13 @@ class Fusion(nn.Module, ABC):
     @abstractmethod
     def penalty(self) -> Tensor:
         """Negative log prior of its weights, (), in nats."""
+
+    def fit(self, tokens: dict[str, Tokens], present: Tensor, nll: Callable[[Tensor], Tensor]) -> None:
+        """After training, where there are select rows: fits what train rows cannot tell, such as how far each view is to be believed. The default does
+        nothing.
+
+        Args:
+            tokens: of the select rows, no gradient.
+            present: bool (n, M), likewise.
+            nll: z f32 (n, d_out) -> sum of the select rows' negative log likelihoods by the trained head and tasks, (), nats.
+        """

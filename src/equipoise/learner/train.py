@@ -33,6 +33,7 @@ from equipoise.learner.monitor import base_rate_nll
 from equipoise.learner.nearness import finish_novelty
 from equipoise.learner.quiet import equal_bits, quiet
 from equipoise.learner.resume import Checkpoint
+from equipoise.learner.weigh import weigh_views
 from equipoise.model import Model, digest
 from equipoise.record import write_json
 
@@ -104,6 +105,8 @@ def train_member(config: Mapping[str, Any], cohort: Cohort, split: Split, *, see
     if course.best_weights:
         network.load_state_dict(course.best_weights)
     network.to("cpu").eval()
+    # First: what heads and tasks fit is fitted to what the fusion says in the end.
+    weigh_views(network, batches, chunks(split.select, _select_batch(config)), n_draws=int(config["learner"]["select_draws"]), seed=seed)
     finish_parts(network, batches, chunks(split.train, _select_batch(config)), n_draws=int(config["learner"]["select_draws"]), seed=seed)
     base = base_rate_nll(network, (batches(rows) for rows in chunks(split.select, _select_batch(config)))) if split.select.size else None
     finish_spread(network, batches, chunks(split.select, _select_batch(config)), n_draws=int(config["learner"]["select_draws"]), seed=seed)
