@@ -56,6 +56,7 @@ def value(finding: Finding) -> Html:
         _absence_table(finding, entries),
         bullets(turned) if (turned := [f"{humane(n)}. {sentence(s)}" for n, e in entries.items() if (s := dig(e, "absence", "delta", "sentence"))]) else "",
         _subsets(finding),
+        _contributions(finding),
         anchor=anchor,
     )
 
@@ -229,3 +230,17 @@ def _subsets(finding: Finding) -> Html | str:
     caption = f"{metric.label} of the fitted model with every subset of the evidences hidden, and the change from the model as it is (positive is better)."
     made = finding.numbering.table(caption, ["Hidden", metric.label, "Change"], rows, kind="endpoints")
     return fold(f"Every subset of missing evidences ({len(rows)})", made)
+
+
+def _contributions(finding: Finding) -> Html | str:
+    told = mapping(finding.results, "value", "contribution")
+    lines = {k: v for k, v in mapping(told, "evidences").items() if isinstance(v, Mapping)}
+    if not lines:
+        return paragraph(f"Contributions to the fitted model: {told['note']}.", kind="missing") if told.get("note") else ""
+    metric = finding.metric(finding.primary or "")
+    digits = finding.digits(finding.primary or "", [triple(v) for v in lines.values()])
+    rows = [[humane(name), estimate(*triple(v), digits)] for name, v in lines.items()]
+    caption = f"Contribution of each evidence to the fitted model's {lower(metric.label)}: Shapley values over every subset hidden (positive is better), "
+    caption += f"among the {told['n']:,} rows that have every evidence. They add up to what the model gains over the same answer for everybody, "
+    caption += f"{number(told.get('whole'), digits)}. What a model without the evidence would have reached, only the refits tell."
+    return finding.numbering.table(caption, ["Evidence", "Contribution"], rows, note="Shapley (1953).", kind="endpoints")

@@ -30,6 +30,7 @@ from equipoise.stats.estimate import Estimate
 from equipoise.stats.multiplicity import holm
 from equipoise.stats.presence_weights import presence_probability, presence_weights
 from equipoise.trial.compare import number, one_sided, oriented
+from equipoise.trial.contribution import contribution_tables
 from equipoise.trial.endpoint import Endpoint
 from equipoise.trial.judged import Judged
 from equipoise.trial.rows import Rows
@@ -55,7 +56,8 @@ def value_tables(judged: Judged, table: pl.DataFrame, model: str, primary: Endpo
 
     Returns:
         {} where no worth is claimed; else "evidences" (by name: "share", "n_placebos", "estimands", "within", "absence", "verdict", "sentence"),
-        "not_claimed" (the other evidences), "base", "strata", "subsets".
+        "not_claimed" (the other evidences), "base", "strata", "subsets",
+        and with all subsets "contribution" (see `trial.contribution`).
     """
     protocol, rows = judged.protocol, judged.rows
     if protocol.value_of and primary not in _usual(judged):
@@ -81,6 +83,8 @@ def value_tables(judged: Judged, table: pl.DataFrame, model: str, primary: Endpo
         made["evidences"][evidence], against[evidence] = _of_evidence(judged, facts, arms, primary)
     _decide(made["evidences"], against, judged, words, role, opening)
     made["subsets"] = subset_tables(judged, model, primary)
+    if protocol.subsets == "all":
+        made["contribution"] = contribution_tables(judged, model, primary, list(facts.present))
     return made
 
 
