@@ -191,7 +191,8 @@ def _without(config: Mapping[str, Any], evidence: str) -> dict[str, Any]:
     dropout = config["learner"]["evidence_dropout"]
     if isinstance(dropout, Mapping):
         dropout = {k: v for k, v in dropout.items() if k != evidence}
-    return made | {"tune": {**config["tune"], "grid": grid}, "learner": {**config["learner"], "evidence_dropout": dropout}}
+    fusion = {k: [x for x in v if x not in left_out] if isinstance(v, list | tuple) else v for k, v in config["fusion"].items()}
+    return made | {"tune": {**config["tune"], "grid": grid}, "learner": {**config["learner"], "evidence_dropout": dropout}, "fusion": fusion}
 
 
 def _columns(config: Mapping[str, Any], cohort: Cohort, split: Split, role: Role, strata: Mapping[str, np.ndarray]) -> pl.DataFrame:
