@@ -76,11 +76,11 @@ class Learner(pl.LightningModule):
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             seed_noise(stream_seed("noise", self._seed, epoch, batch_idx, self.global_rank), self.device)
-            losses = self._losses(batch, stream_seed("head", self._seed, epoch, batch_idx, self.global_rank), f"epoch {epoch + 1}, batch {batch_idx + 1}")
-            self.manual_backward(losses.total)
+            seed = stream_seed("head", self._seed, epoch, batch_idx, self.global_rank)
+            total, values = self._losses(batch, seed, f"epoch {epoch + 1}, batch {batch_idx + 1}")
+            self.manual_backward(total)
         self._clip(optimizer)
         optimizer.step()
-        values = {"nll": sum(float(x.detach()) for x in losses.nll.values()), "loss": float(losses.total.detach()), "kl": float(losses.kl.detach())}
         self.course.step(batch.size, values)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -89,15 +89,16 @@ class Learner(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         self.select = self._monitor.result()
 
-    def _losses(self, batch: Batch, seed: int, at: str) -> Losses:
-        """The batch's losses.
+    def _losses(self, batch: Batch, seed: int, at: str) -> tuple[Tensor, dict[str, float]]:
+        """The batch's loss, and what is kept of it.
 
         Raises:
-            UserError: they are not finite.
+            UserError: it is not finite.
         """
         try:
             losses = self.network.loss(batch, n_train=self._n_train, n_draws=self._train_draws, seed=seed, beta=float(self._settings["beta"]))
-            finite = math.isfinite(float(losses.total.detach()))
+            values = _read(losses)
+            finite = math.isfinite(values["loss"])
         except ValueError:
             # Distributions refuse parameters that are not finite in their own words.
             if all(bool(torch.isfinite(p).all()) for p in self.network.parameters()):
@@ -105,13 +106,20 @@ class Learner(pl.LightningModule):
             finite = False
         if not finite:
             raise UserError(f"Training diverged in {at}: the loss is not a finite number", mend="lower optimizer.lr, or set learner.clip_norm")
-        return losses
+        return losses.total, values
 
     def _clip(self, optimizer: Any) -> None:
         """Each part by itself: one part's large gradients must not slow the others."""
         if (norm := self._settings["clip_norm"]) is not None:
             for group in optimizer.param_groups:
                 torch.nn.utils.clip_grad_norm_(group["params"], float(norm))
+
+
+def _read(losses: Losses) -> dict[str, float]:
+    """Loss, KL and the tasks' summed negative log likelihood, in one question to the device and before it has the backward pass to do."""
+    where = losses.total.device
+    loss, kl, *nll = torch.stack([x.detach().to(where) for x in (losses.total, losses.kl, *losses.nll.values())]).tolist()
+    return {"nll": sum(nll), "loss": loss, "kl": kl}
 
 
 def seed_noise(seed: int, device: torch.device) -> None:
