@@ -435,6 +435,7 @@ def measured(run: Run, size: Size, device: torch.device) -> None:
     run("check bf16 as chosen", lambda: check(small, device, torch.bfloat16, None))
     run("check f32 as chosen", lambda: check(small, device, None, None))
     run("check f32 runs", lambda: check(small, device, None, lambda offsets, n: attention.Runs(offsets)))
+    run("check f32 padded", lambda: check(small, device, None, lambda offsets, n: attention.Padded(offsets, size.longest, n)))
     run("check bf16 padded", lambda: check(small, device, torch.bfloat16, lambda offsets, n: attention.Padded(offsets, size.longest, n)))
     sets = {kind: data(kind, size, device) for kind in ("lognormal", "full")}
     run.found["tokens_per_step"] = {kind: of.tokens / len(of.packed) for kind, of in sets.items()}
