@@ -66,6 +66,7 @@ class Ours(nn.Module):
             n_layers=size.n_layers,
             n_heads=size.n_heads,
             feedforward=FEEDFORWARD,
+            time="waves",
             n_waves=8,
             shortest_days=1 / 24,
             output="summary",

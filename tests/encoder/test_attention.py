@@ -78,6 +78,7 @@ def test_the_transformer_is_the_same_by_every_way(name: str, output: str, monkey
             n_layers=2,
             n_heads=2,
             feedforward=2,
+            time="waves",
             n_waves=3,
             shortest_days=0.05,
             output=output,

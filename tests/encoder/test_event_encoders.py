@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Events, EventsSpec
+from equipoise.encoder.event_time import TimeTurns, turned
 from equipoise.encoder.gru import Gru
 from equipoise.encoder.transformer import Transformer
 from equipoise.testing.network_laws import seeded
@@ -27,9 +28,9 @@ def _gru(pooling: str) -> Gru:
         return Gru(spec=EventsSpec(N_CODES), d_model=6, pooling=pooling, **GRU).eval()
 
 
-def _transformer(output: str) -> Transformer:
+def _transformer(output: str, time: str = "waves") -> Transformer:
     with seeded(0):
-        return Transformer(spec=EventsSpec(N_CODES), d_model=8, output=output, **TRANSFORMER).eval()
+        return Transformer(spec=EventsSpec(N_CODES), d_model=8, output=output, time=time, **TRANSFORMER).eval()
 
 
 def _own(part: Events, p: int) -> slice:
@@ -88,6 +89,13 @@ def test_events_of_one_bin_may_come_in_any_order() -> None:
     torch.testing.assert_close(wide(turned).h, wide(part).h, rtol=1e-5, atol=1e-5)
 
 
+def _turned(x: torch.Tensor, days: torch.Tensor, time: TimeTurns) -> torch.Tensor:
+    """Each plane (i, i + 2) of both heads as complex numbers, times exp(i f t)."""
+    turn = torch.exp(1j * torch.log1p(days / 0.05)[:, None] * time.log_frequency.exp())
+    heads = [torch.complex(x[:, s : s + 2], x[:, s + 2 : s + 4]) * turn for s in (0, 4)]
+    return torch.cat([part for head in heads for part in (head.real, head.imag)], 1)
+
+
 def _attend_one_row(transformer: Transformer, part: Events, p: int) -> torch.Tensor:
     """One row through the same weights, attention written out with a softmax."""
     own = _own(part, p)
@@ -95,17 +103,21 @@ def _attend_one_row(transformer: Transformer, part: Events, p: int) -> torch.Ten
     x = torch.cat([x, transformer.summary[None]])
     for block in transformer.blocks:
         q, k, v = block.qkv(block.before_attention(x)).chunk(3, 1)
+        if isinstance(transformer.time, TimeTurns):
+            days = torch.cat([part.time_days[own], torch.zeros(1)])
+            q, k = _turned(q, days, transformer.time), _turned(k, days, transformer.time)
         heads = [F.softmax(q[:, s] @ k[:, s].T / 2.0, 1) @ v[:, s] for s in (slice(0, 4), slice(4, 8))]
         x = x + block.project(torch.cat(heads, 1))
         x = x + block.feedforward(block.before_feedforward(x))
     return transformer.norm(x)
 
 
-def test_the_packed_transformer_equals_a_loop_over_rows() -> None:
+@pytest.mark.parametrize("time", ["waves", "rotary"])
+def test_the_packed_transformer_equals_a_loop_over_rows(time: str) -> None:
     part = _events()
-    sequence, summary = _transformer("sequence")(part), _transformer("summary")(part)
+    sequence, summary = _transformer("sequence", time)(part), _transformer("summary", time)(part)
     for p, row in enumerate(part.rows.tolist()):
-        expected = _attend_one_row(_transformer("sequence"), part, p)
+        expected = _attend_one_row(_transformer("sequence", time), part, p)
         torch.testing.assert_close(row_tokens(sequence, row), expected, rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(row_tokens(summary, row), expected[-1:], rtol=1e-5, atol=1e-5)
 
@@ -121,4 +133,26 @@ def test_the_transformer_tells_times_apart_and_gives_statics_none() -> None:
 
 def test_a_width_that_the_heads_do_not_divide_is_refused() -> None:
     with pytest.raises(UserError, match="divisible"):
-        Transformer(spec=EventsSpec(N_CODES), d_model=9, output="summary", **TRANSFORMER)
+        Transformer(spec=EventsSpec(N_CODES), d_model=9, output="summary", time="waves", **TRANSFORMER)
+
+
+def test_turned_queries_and_keys_know_differences_of_time_alone() -> None:
+    time = _transformer("summary", "rotary").time
+    assert isinstance(time, TimeTurns)
+    with seeded(1):
+        qkv, t = torch.randn(6, 24), 5 * torch.rand(6, 1)
+
+    def scores(t: torch.Tensor) -> torch.Tensor:
+        q, k, v = turned(qkv, 2, *time.turns(t)).reshape(6, 3, 2, 4).unbind(1)
+        torch.testing.assert_close(v, qkv.reshape(6, 3, 2, 4)[:, 2])
+        return torch.einsum("qhd,khd->hqk", q, k)
+
+    torch.testing.assert_close(scores(t + 3.0), scores(t), rtol=1e-4, atol=1e-4)
+    assert (scores(2 * t) - scores(t)).abs().max() > 0.1
+
+
+def test_what_cannot_be_turned_and_an_unknown_time_are_refused() -> None:
+    with pytest.raises(UserError, match="pairs"):
+        Transformer(spec=EventsSpec(N_CODES), d_model=6, output="summary", time="rotary", **TRANSFORMER)
+    with pytest.raises(UserError, match="waves or rotary"):
+        Transformer(spec=EventsSpec(N_CODES), d_model=8, output="summary", time="sundial", **TRANSFORMER)
