@@ -136,7 +136,7 @@ def test_a_width_that_the_heads_do_not_divide_is_refused() -> None:
         Transformer(spec=EventsSpec(N_CODES), d_model=9, output="summary", time="waves", **TRANSFORMER)
 
 
-def test_turned_queries_and_keys_know_differences_of_time_alone() -> None:
+def test_turned_queries_and_keys_know_differences_of_time_alone_and_statics_have_their_vector() -> None:
     time = _transformer("summary", "rotary").time
     assert isinstance(time, TimeTurns)
     with seeded(1):
@@ -147,6 +147,8 @@ def test_turned_queries_and_keys_know_differences_of_time_alone() -> None:
         torch.testing.assert_close(v, qkv.reshape(6, 3, 2, 4)[:, 2])
         return torch.einsum("qhd,khd->hqk", q, k)
 
+    timed = torch.tensor([True, False])
+    torch.testing.assert_close(time(torch.tensor([3.0, 0.0]), timed), torch.stack([torch.zeros(8), time.static]))
     torch.testing.assert_close(scores(t + 3.0), scores(t), rtol=1e-4, atol=1e-4)
     assert (scores(2 * t) - scores(t)).abs().max() > 0.1
 
