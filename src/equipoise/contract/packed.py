@@ -29,7 +29,7 @@ def segment_index(offsets: Tensor, n_elements: int | None = None) -> Tensor:
 def segment_sum(x: Tensor, offsets: Tensor) -> Tensor:
     """Sum of each segment, (n, ...); zero for an empty one."""
     out = x.new_zeros((offsets.shape[0] - 1, *x.shape[1:]))
-    return out.index_add_(0, segment_index(offsets), x)
+    return out.index_add_(0, segment_index(offsets, x.shape[0]), x)
 
 
 def segment_mean(x: Tensor, offsets: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def segment_mean(x: Tensor, offsets: Tensor) -> Tensor:
 
 def segment_softmax(score: Tensor, offsets: Tensor) -> Tensor:
     """Softmax within each segment of scores (N, ...)."""
-    index = segment_index(offsets)
+    index = segment_index(offsets, score.shape[0])
     n = offsets.shape[0] - 1
     shape = (n, *score.shape[1:])
     spread = index.reshape(-1, *([1] * (score.dim() - 1))).expand_as(score)
