@@ -81,4 +81,4 @@ def _alike(rows: Rows, where: np.ndarray) -> Forecasts:
     variance = weight @ (rows.outcome[where] - mean) ** 2
     blank = np.full(rows.outcome.shape, np.nan)
     risk, total = (np.broadcast_to(x, rows.outcome.shape).copy() for x in (mean, variance))
-    return Forecasts(risk, total, blank, blank, blank, blank, np.full(rows.size, np.nan), 0)
+    return Forecasts(risk, total, blank, blank, blank, blank, blank, blank, np.full(rows.size, np.nan), 0)
