@@ -32,7 +32,7 @@ class Novelty(nn.Module):
         super().__init__()
         self.register_buffer("centre", torch.zeros(d_in, dtype=torch.float64))
         self.register_buffer("whitener", torch.zeros(d_in, d_in, dtype=torch.float64))
-        self.register_buffer("reference", torch.full((_QUANTILES,), float("nan"), dtype=torch.float64))
+        self.register_buffer("reference", torch.full((_QUANTILES,), float("inf"), dtype=torch.float64))
 
     @property
     def known(self) -> bool:
