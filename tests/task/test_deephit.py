@@ -91,11 +91,11 @@ def test_a_pair_counts_only_while_the_other_row_is_followed() -> None:
 
 
 def test_the_start_is_the_maximum_of_the_likelihood_and_recovers_the_risks() -> None:
-    outcomes, first, second = competing(20_000, 3)
+    outcomes, first, second = competing(8_000, 3)
     task = task_on(outcomes, n_intervals=20, horizons_days=[100.0, 365.0, 800.0])
     rate = first + second
     truth = [first / rate * (1 - math.exp(-rate * h)) for h in task.horizons_days]
-    assert task.answer(Draws(task.start()[None, None])).mean[0, 0].numpy() == pytest.approx(truth, abs=0.012)
+    assert task.answer(Draws(task.start()[None, None])).mean[0, 0].numpy() == pytest.approx(truth, abs=0.02)
     logits = task.start().requires_grad_()
     task.loss(Draws(logits.expand(1, outcomes.table.height, -1)), target_of(outcomes)).mean().backward()
     assert logits.grad is not None

@@ -128,7 +128,7 @@ class DeepHitTask(HorizonTask):
         count = torch.full((self.n_params,), 0.5, dtype=torch.float64).index_add_(0, cell, train.weight[happened].double())
         rest = max(float(train.weight.sum()) - float(count.sum()), 0.5)
         logits = torch.log(count / rest).requires_grad_()
-        optimizer = torch.optim.LBFGS([logits], max_iter=100, tolerance_grad=1e-8, line_search_fn="strong_wolfe")
+        optimizer = torch.optim.LBFGS([logits], max_iter=25, tolerance_grad=1e-6, line_search_fn="strong_wolfe")
 
         def closure() -> Tensor:
             optimizer.zero_grad()
