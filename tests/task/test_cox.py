@@ -7,10 +7,12 @@ import polars as pl
 import pytest
 import torch
 
+from equipoise.batches import take
 from equipoise.cohort.draft import TargetTable
 from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Draws, generator
 from equipoise.task.cox import STEPS, CoxTask
+from equipoise.task.partial_likelihood import log_partial_likelihood
 from equipoise.testing.task_laws import sample_outcomes, target_of
 from task.survival_for_tests import linear_fit, survival
 
@@ -195,6 +197,37 @@ def test_risks_are_recovered_under_proportional_hazards_censoring_and_late_entry
         truth = [rates[0] / rates.sum() * (1 - math.exp(-rates.sum() * h)) for h in task.horizons_days]
         risk = task.answer(Draws(torch.tensor([[[0.8 * value, -0.4 * value]]]))).mean[0, 0].numpy()
         assert risk == pytest.approx(truth, abs=0.012)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "shrinks"), [(16, 0.10), (64, 0.025)])
+def test_what_the_level_term_costs_in_small_batches(size: int, shrinks: float) -> None:
+    """The coefficient that minimises the mean loss of batches, over the one of the partial likelihood in the same batches without the term."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(3200)
+    latent = np.stack([rng.uniform(0, 3000, 3200), rng.exponential(1000 * np.exp(-0.8 * x))])
+    outcomes = survival(latent.min(0), latent.argmin(0))
+    task, target, design = task_on(outcomes, horizons_days=[500.0]), target_of(outcomes), torch.tensor(np.column_stack([np.ones(3200), x]))
+    batches = torch.arange(3200).split(size)
+
+    def slope(*, level: bool) -> float:
+        beta = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+        optimizer = torch.optim.LBFGS([beta], max_iter=25, line_search_fn="strong_wolfe")
+
+        def closure() -> torch.Tensor:
+            optimizer.zero_grad()
+            total = torch.zeros((), dtype=torch.float64)
+            for rows in batches:
+                eta, own = (design[rows] @ beta)[None, :, None], take(target, rows)
+                follow_up = task.follow_up(own)
+                total = total + (task.loss(Draws(eta), own) if level else -log_partial_likelihood(eta[..., 0], follow_up, 1, efron=True)).sum()
+            (total / 3200).backward()
+            return total / 3200
+
+        optimizer.step(closure)
+        return float(beta.detach()[1])
+
+    assert 1 - slope(level=True) / slope(level=False) == pytest.approx(shrinks, abs=0.01)
 
 
 def test_another_treatment_of_ties_is_refused() -> None:

@@ -21,10 +21,10 @@ class CoxTask(HorizonTask):
     """Cause-specific hazards lambda_c(t | z) = lambda_0c(t) exp(eta_c), learnt by the partial likelihood among the rows of a batch (K = C).
 
     Loss of a row with an event of cause c: -log of its share in the relative hazards of those at risk in the batch, plus a_c^2 / 2, where a_c is
-    the batch's mean eta_c. The second term changes no ranking and no maximum: the partial likelihood cannot see the level of eta, and without it
-    the draws of a Bayesian head would differ in level as much as their prior does. It is the quadratic form of the Poisson likelihood of the number
-    of events, so the level is as uncertain as that number makes it; in batches of B rows it shrinks eta by about 1/B. Rows censored before the
-    batch's first event teach nothing: a batch should hold some events.
+    the batch's mean eta_c. The partial likelihood cannot see the level of eta, and without the second term the draws of a Bayesian head would differ
+    in level as much as their prior does. It is the quadratic form of the Poisson likelihood of the number of events, so the level is as uncertain as
+    that number makes it. With all rows in one batch it leaves the maximum where it is; small batches shrink eta (10 % with 16 rows, 2.5 % with 64:
+    `test_cox.py`), which recalibration undoes. Rows censored before the batch's first event teach nothing: a batch should hold some events.
 
     `fit` reads the baseline hazards off all train rows, once for all draws; before it they are those of equal risks (Nelson and Aalen). Risk of
     cause 1 by h: F(h) = sum over steps up to h of S(t-) (1 - exp(-dL)) dL_1 / dL, S(t) = exp(-L(t)), L(t) = sum_c Lambda_0c(t) exp(eta_c); with one
