@@ -90,6 +90,8 @@ def hessian_of(network: Network, targets: dict[str, Target]) -> Likelihood:
 def observed_hessian(nll: Likelihood, params: Tensor) -> Tensor:
     """Second derivatives (n', K, K) of a loss whose rows are their own, by K backward passes; the nearest matrix without negative eigenvalues.
 
+    A loss that compares rows with one another (Cox) is not of this kind: its task must give its own Hessian.
+
     Args:
         nll: maps parameters (n', K) to (n',).
         params: (n', K).
