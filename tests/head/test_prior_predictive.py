@@ -17,7 +17,7 @@ from equipoise.head.variational import VariationalHead
 from equipoise.testing.discovery import options
 from equipoise.testing.head_laws import new_head
 
-N_DRAWS, N_ROWS = 150, 20
+N_DRAWS, N_ROWS = 80, 20
 BASE_RATES = (0.5, 0.2)
 LIMIT = 0.05
 
