@@ -77,8 +77,8 @@ def test_the_earlier_view_is_fitted_as_if_it_were_alone_and_the_later_to_its_res
     outcome, present = torch.from_numpy(y.astype(np.float32)), torch.ones(600, 2, dtype=torch.bool)
     optimizer = torch.optim.Adam(fusion.parameters(), lr=0.05)
     found = []
-    for step in range(400):
-        optimizer.param_groups[0]["lr"] = 0.05 * (1 - step / 400)
+    for step in range(250):
+        optimizer.param_groups[0]["lr"] = 0.05 * (1 - step / 250)
         with seeded(1000 + step):
             loss = (fusion(tokens, present)[:, 0] - outcome).square().mean()
         optimizer.zero_grad()

@@ -122,6 +122,15 @@ def test_views_that_say_the_same_are_averaged_and_views_that_say_other_things_ar
         assert list(fusion.weights().values()) == pytest.approx([1.0, 1.0], abs=0.05)
 
 
+def test_where_the_select_rows_give_no_number_the_weights_stay_as_they_were_learnt() -> None:
+    fusion = _late().eval()
+    with torch.no_grad():
+        fusion.root.copy_(torch.tensor([0.5, 0.7, 0.9]))
+    tokens = {view: random_tokens(size=SIZE, width=WIDTH, seed=30 + i) for i, view in enumerate(VIEWS)}
+    fusion.fit(tokens, PRESENT, lambda z: z.sum() * torch.nan)
+    assert list(fusion.weights().values()) == pytest.approx([0.25, 0.49, 0.81])
+
+
 def _trained(seed: int, *, null: bool) -> tuple[float, dict[str, float], dict[str, float]]:
     """Squared error beyond the noise on 4,000 new rows; weights learnt on train rows; weights found on select rows.
 
@@ -142,7 +151,7 @@ def _trained(seed: int, *, null: bool) -> tuple[float, dict[str, float], dict[st
 
     train, select, new = drawn(300), drawn(300), drawn(4000)
     with seeded(seed):
-        fusion, head = _late(dict(zip(sizes, range(3), strict=False)), width), nn.Linear(width, 1)
+        fusion, head = _late(dict(zip(sizes, range(3), strict=False)), width, sparsity=1.0), nn.Linear(width, 1)
         optimizer = torch.optim.Adam([*fusion.parameters(), *head.parameters()], lr=0.01)
         for _ in range(250):
             nll = (head(fusion.train()(*train[:2]))[:, 0] - train[2]).square().mean() * 1.5
@@ -163,7 +172,8 @@ def test_an_evidence_that_says_nothing_is_gated_out_and_costs_nothing() -> None:
     null = np.array([with_null[2]["null"] for with_null, _ in fits])
     on_train = np.array([with_null[1]["null"] for with_null, _ in fits])
     excess = np.array([with_null[0] - without[0] for with_null, without in fits])
-    assert np.median(null) < 0.01
+    assert np.median(null) < 0.05
+    assert null.max() < 0.2
     assert (null < on_train).all()  # opinions about the rows that taught them flatter
     assert all(with_null[2]["a"] > 0.5 for with_null, _ in fits)
     assert excess.mean() < 0.01

@@ -66,7 +66,7 @@ class Late(Fusion):
         return of_layers(self, self._prior_scale) + gaussian(self.empty, self._prior_scale, 1) + self._pool_penalty()
 
     def fit(self, tokens: dict[str, Tokens], present: Tensor, nll: Callable[[Tensor], Tensor]) -> None:
-        """Finds w and r on select rows by L-BFGS, from 1 where they also start; what each view says stays as it is.
+        """Finds w and r on select rows by L-BFGS, from 1 where they also start; what each view says stays as it is. Where this fails they stay too.
 
         Args:
             tokens: of the select rows.
@@ -75,6 +75,7 @@ class Late(Fusion):
         """
         with torch.no_grad():
             said, has = self._said(tokens, present)
+            learnt = self.root.clone(), self.overlap_root.clone()
             self.root.fill_(1.0)
             self.overlap_root.fill_(1.0)
         optimizer = torch.optim.LBFGS([self.root, self.overlap_root], max_iter=_STEPS, line_search_fn="strong_wolfe")
@@ -85,7 +86,12 @@ class Late(Fusion):
             loss.backward(inputs=[self.root, self.overlap_root])
             return loss
 
-        optimizer.step(closure)
+        if bool(torch.isfinite(closure())):
+            optimizer.step(closure)
+        if not bool(torch.isfinite(closure())):
+            with torch.no_grad():
+                self.root.copy_(learnt[0]), self.overlap_root.copy_(learnt[1])
+        optimizer.zero_grad()
 
     def _said(self, tokens: dict[str, Tokens], present: Tensor) -> tuple[Tensor, Tensor]:
         """What each view says alone, f32 (B, views, D), and where it is there, bool (B, views)."""
