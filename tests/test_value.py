@@ -87,7 +87,7 @@ def test_the_arm_without_an_evidence_loses_whatever_names_it(cohort: Cohort) -> 
     config = config_of(value_of=["genotype"])
     config["tune"] = {"folds": 2, "grid": {"modality.genotype.screen": [1, 2], "d_model": [4, 8]}}
     config["learner"]["evidence_dropout"] = {"genotype": 0.2, "biomarker": 0.1}
-    config["fusion"] = {"_target_": "equipoise.fusion.additive.Additive", "first": ["genotype", "clinical"], "prior_scale": 1.0}
+    config["fusion"] = {"_target_": "equipoise.fusion.additive.Additive", "first": ["genotype", "clinical"], "mapped": True, "prior_scale": 1.0}
     arm = value_module._without(config, "genotype")
     assert set(arm["modality"]) == {"clinical", "biomarker"}
     assert arm["tune"]["grid"] == {"d_model": [4, 8]}

@@ -32,6 +32,7 @@ class Additive(Fusion):
         n_evidences: M.
         d_model: D.
         first: views that are fitted first, in this order; the others follow in the order of the config's modality.
+        mapped: False: c_v is the mean token itself, so that linear encoders and a linear head stay one linear model and only the encoder's prior shrinks.
         prior_scale: see `contract.prior`.
 
     Raises:
@@ -40,11 +41,11 @@ class Additive(Fusion):
     Source: forward stagewise additive modelling, Hastie, Tibshirani and Friedman (2009), algorithm 10.2; all stages at once by lot are ours.
     """
 
-    def __init__(self, *, views: dict[str, int], n_evidences: int, d_model: int, first: Sequence[str], prior_scale: float) -> None:
+    def __init__(self, *, views: dict[str, int], n_evidences: int, d_model: int, first: Sequence[str], mapped: bool, prior_scale: float) -> None:
         super().__init__()
         self._order = _ordered(first, list(views))
         self._column, self._prior_scale = dict(views), prior_scale
-        self.maps = nn.ModuleDict({view: nn.Linear(d_model, d_model) for view in views})
+        self.maps = nn.ModuleDict({view: nn.Linear(d_model, d_model) if mapped else nn.Identity() for view in views})
         self.d_out = d_model
         self.empty = nn.Parameter(torch.randn(d_model) * 0.01)
 
