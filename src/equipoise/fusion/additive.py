@@ -25,7 +25,8 @@ class Additive(Fusion):
     rows' noise, can neither slow it nor take its part. What two views both know goes to the earlier. In prediction all contributions are summed.
 
     All stages learn at once and from the same rows: a view that overfits leaves residuals that are too small for those behind it (they are not
-    cross-fitted). Interactions between views cannot be learnt, unless the head has layers.
+    cross-fitted), and where every encoder's prior is right, fitting all at once (`concat` without layers) is better. Interactions between views
+    cannot be learnt, unless the head has layers.
 
     Args:
         views: view name -> column of its evidence in ``present``.
