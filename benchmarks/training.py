@@ -186,7 +186,7 @@ class Bare(nn.Module):
         own = {k.replace(".weight", "") if k.startswith(("summary", "static")) else k: v for k, v in own.items()}
         weight, bias = model.network.head.get_parameter("out.weight").detach(), model.network.head.get_parameter("out.bias").detach()
         # Our fusion adds a flag of presence, which is 1 for every row here.
-        self.load_state_dict({**own, "out.weight": weight[:, :D], "out.bias": bias + weight[:, D]})
+        self.load_state_dict({**own, "out.weight": weight[:, :D], "out.bias": bias.double() + weight[:, D]})
 
 
 class Padded(nn.Module):
@@ -310,7 +310,7 @@ def alike(model: Model, bare: Bare, batch: Batch, rows: Rows) -> bool:
     def doubled(fields: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {k: v.double() if v.is_floating_point() else v for k, v in fields.items()}
 
-    bare.take(model)
+    bare.double().take(model)
     part = batch.parts["ehr"]
     assert isinstance(part, Events)
     exact = replace(batch, parts={"ehr": replace(part, value=part.value.double(), time_days=part.time_days.double())})
@@ -319,7 +319,7 @@ def alike(model: Model, bare: Bare, batch: Batch, rows: Rows) -> bool:
         ours = model.network.double().eval()(exact, n_draws=1, seed=0)["risk"].value[0, :, 0]
         expected = ours[torch.argsort(part.offsets.diff(), stable=True)]
         spread = (expected - expected.mean()).norm()
-        apart = max(float((other.double().eval()(wide) - expected).norm() / spread) for other in (bare, Padded(bare)))
+        apart = max(float((other.eval()(wide) - expected).norm() / spread) for other in (bare, Padded(bare).double()))
     print(f"logits of the three loops lie {apart:.1g} apart (relative to their spread; bound 1e-6): {'the same' if apart < 1e-6 else 'NOT THE SAME'}")
     return apart < 1e-6
 
