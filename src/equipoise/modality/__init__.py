@@ -70,6 +70,10 @@ class View(ABC):
     def open(self, cohort: Cohort) -> Reader:
         """A reader of any cohort with this evidence, the training one or a new one."""
 
+    def items(self) -> tuple[str, ...]:
+        """Names of what the part holds, for explanations: codes by number, columns (numbers, then categories), variants; () where it has none."""
+        return ()
+
     @abstractmethod
     def state(self) -> dict[str, Any]:
         """What was fitted: plain numbers, strings, lists, dicts and tensors only, so that it loads with ``weights_only=True``."""

@@ -90,6 +90,9 @@ class Columns(View):
         category = self._read_categories(store, present, notes)
         return VectorReader(present=present, value=self._scale(number), category=category, notes=notes)
 
+    def items(self) -> tuple[str, ...]:
+        return tuple(c.name for c in (*self._numbers, *self._categories))
+
     def state(self) -> dict[str, Any]:
         return {
             "numbers": [[c.name, c.unit] for c in self._numbers],

@@ -82,6 +82,9 @@ class Ehr(View):
             notes={"unexpected_units": strange, "unstated_units": unstated, "missing_codes": len(set(self._codes) - set(store.codes))},
         )
 
+    def items(self) -> tuple[str, ...]:
+        return ("unknown code", *self._codes)
+
     def state(self) -> dict[str, Any]:
         return {"codes": list(self._codes), "units": list(self._units), "scale": self._scale.state()}
 

@@ -79,6 +79,9 @@ class EhrSummary(View):
         notes = {"unknown_events": self._summary.unknown(store, there)}
         return VectorReader(present=present, value=value, category=np.zeros((cohort.size, 0), np.int32), notes=notes)
 
+    def items(self) -> tuple[str, ...]:
+        return self._summary.names
+
     def state(self) -> dict[str, Any]:
         return {"summary": self._summary.state(), "scale": self._scale.state(), "spec": spec_state(self._spec)}
 

@@ -65,6 +65,9 @@ class Genotype(View):
         store = genotype_store(cohort, self.evidence)
         return GenotypesReader(store=store, present=cohort.present_in(self.evidence), match=match_variants(self._variants, store.variants))
 
+    def items(self) -> tuple[str, ...]:
+        return tuple(self._variants["variant_id"].cast(pl.String).fill_null(""))
+
     def state(self) -> dict[str, Any]:
         # One long string a column: a list of a million strings would take seconds to load.
         text = {c: "\n".join(self._variants[c].cast(pl.String).fill_null("")) for c in COLUMNS}
