@@ -49,6 +49,24 @@ def test_equivalence_is_said_with_its_margin_and_failure_names_whom_it_concerns(
     assert "may be worse than that of linear" in found["verdict_detail"]["sentence"]
 
 
+def test_a_gain_is_claimed_only_above_what_was_declared_worth_it() -> None:
+    table = binary(3000, equipoise=0.1, linear=1.0)
+    usual = judged(table)
+    line = usual["comparisons"]["linear"]["log_score"]
+    lower, value = -line["hi"], -line["difference"]
+    assert usual["verdict"] == "demonstrated gain"
+    assert "worthwhile" not in usual["verdict_detail"]["sentence"]
+    small, large = (judged(table, protocol=protocol(worthwhile_gain=w)) for w in (0.9 * lower, 1.1 * lower))
+    assert small["verdict"] == "demonstrated gain"
+    assert "than linear by more than the declared worthwhile gain" in small["verdict_detail"]["sentence"]
+    assert large["verdict"] == "no demonstrated gain"
+    assert "better than that of linear by more than the declared worthwhile gain" in large["verdict_detail"]["sentence"]
+    assert any("not above the worthwhile gain" in reason for reason in large["verdict_detail"]["reasons"])
+    gap = large["verdict_detail"]["smallest_demonstrable_gain"]["linear"] - usual["verdict_detail"]["smallest_demonstrable_gain"]["linear"]
+    assert gap == pytest.approx(1.1 * lower)
+    assert value > lower > 0
+
+
 def test_the_protocols_comparators_replace_those_of_the_configs() -> None:
     found = judged(binary(800, equipoise=0.2, linear=1.5, boosting=0.2), required=("boosting",), protocol=protocol(comparators=["linear"]))
     assert found["verdict_detail"]["against"] == ["linear"]

@@ -24,7 +24,8 @@ def test_the_default_protocol_holds_every_key_and_is_as_declared() -> None:
 def test_every_key_is_part_of_the_hash() -> None:
     other = {
         "name": "x", "primary": "brier", "endpoints": ["brier"], "extra_endpoints": ["event1"], "level": 0.9, "n_bootstrap": 300, "loess_bootstrap": 3,
-        "seed": 4, "margin": 0.1, "threshold": 0.2, "threshold_range": [0.02, 0.4], "net_benefit_margin_share": 0.0, "event1_threshold": 0.3,
+        "seed": 4, "margin": 0.1, "worthwhile_gain": 0.01,
+        "threshold": 0.2, "threshold_range": [0.02, 0.4], "net_benefit_margin_share": 0.0, "event1_threshold": 0.3,
         "horizon_days": 30.0, "better_outcome": "lower", "propensity_clip": 0.05, "min_events": 3, "max_missing": 0.0, "abstain": "base_rate", "min_cell": 5,
         "population": "adults", "prediction_time": "admission", "outcome": "death", "estimand": "if_untreated", "comparators": ["linear"],
         "claim": "equivalence", "secondary": ["auroc"], "multiplicity": "none", "subgroups": ["site"], "cluster": "a ward",

@@ -122,8 +122,9 @@ def beside_truth(world: World, fits: Fits, found: Mapping[str, Any], truth: np.n
         truth: f64 (m,), the held-out rows' risks.
 
     Returns:
-        "verdict"; "claimed": a gain; "truly_better": the true primary difference from every required comparator is above 0; "true_gain": the least
-        of them; "false": a gain was claimed and some true difference is not above 0, or the true net benefit is below the margin; "smallest": the
+        "verdict"; "claimed": a gain; "truly_better": the true primary difference from every required comparator is above the protocol's
+        worthwhile gain (0 by default); "true_gain": the least
+        of them; "false": a gain was claimed and some true difference is not above it, or the true net benefit is below the margin; "smallest": the
         largest of the standard-error formula's gains; "risk_covered": share of rows whose interval holds their true risk, or None; "models":
         comparator -> [true difference, difference, lo, hi].
     """
@@ -136,7 +137,7 @@ def beside_truth(world: World, fits: Fits, found: Mapping[str, Any], truth: np.n
     benefit = next(e for e in endpoints_of("binary", world.protocol)[0] if e.name == "net_benefit")
     margin = world.protocol.net_benefit_margin_share * float(np.average(truth, weights=weight))
     useful = all(true_gain(benefit, world.protocol, risk[MODEL], risk[c], truth, weight) > -margin for c in against)
-    better = bool(against) and all(g > 0 for g in gains.values())
+    better = bool(against) and all(g > world.protocol.worthwhile_gain for g in gains.values())
     claimed = found["verdict"] == GAIN
     sign = world.primary.sign
     return {

@@ -154,6 +154,8 @@ def _details(finding: Finding) -> Html:
         pairs.append(("The claim is", detail["claim"]))
     if mapping(detail, "smallest_demonstrable_gain"):
         pairs.append(("Smallest gain that these data would have shown with a power of 80%", _smallest(finding)))
+    if finite(detail.get("worthwhile_gain")):
+        pairs.append(("Smallest gain worth a claim", sure(detail["worthwhile_gain"])))
     if finite(detail.get("margin")) is not None:
         pairs.append(("Margin of non-inferiority", sure(detail["margin"])))
     if mapping(detail, "net_benefit"):

@@ -34,8 +34,8 @@ def protocol(finding: Finding) -> Html:
         return Html("")
     told = document_lines(finding, declared)
     used = {
-        "population", "prediction_time", "outcome", "horizon_days", "estimand", "comparators", "claim", "primary", "margin", "secondary", "multiplicity",
-        "subgroups", "cluster", "few_clusters", "max_missing", "abstain", "missing_outcomes", "hash",
+        "population", "prediction_time", "outcome", "horizon_days", "estimand", "comparators", "claim", "primary", "margin", "worthwhile_gain", "secondary",
+        "multiplicity", "subgroups", "cluster", "few_clusters", "max_missing", "abstain", "missing_outcomes", "hash",
     }  # fmt: skip
     rest = [(humane(k), sure(str(v) if k == "seed" else v)) for k, v in declared.items() if k not in used and v is not None]
     return section(
@@ -75,6 +75,7 @@ def document_lines(finding: Finding, declared: Mapping[str, Any]) -> list[tuple[
         ("Claim", CLAIMS.get(str(declared.get("claim")), "not declared")),
         ("Primary endpoint", join(primary.label, f" ({primary.aim})" if primary.aim else "") if primary else "not declared"),
         ("Margin", sure(declared["margin"]) if declared.get("margin") is not None else "none declared"),
+        ("Smallest gain worth a claim", sure(declared["worthwhile_gain"]) if declared.get("worthwhile_gain") else "any gain"),
         ("Secondary claims", listed([metric(k).label for k in declared.get("secondary") or ()]) or "none"),
     ]
     if declared.get("secondary"):

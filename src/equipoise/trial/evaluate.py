@@ -178,17 +178,20 @@ def _judgement(
         margin=protocol.margin,
         net_benefit_margin=benefit_margin,
         claim=protocol.claim,
+        worthwhile=protocol.worthwhile_gain,
     )
     claim = _claim(judged, own, role)
     name = own[0].capitalize() if own[0] == MODEL else own[0]
+    limits = {"margin": protocol.margin, "worthwhile": protocol.worthwhile_gain}
     detail = {
-        "sentence": sentence(verdict, model=name, primary=words, gains=gains, claim=claim, opening=opening, margin=protocol.margin),
+        "sentence": sentence(verdict, model=name, primary=words, gains=gains, claim=claim, opening=opening, **limits),  # type: ignore[arg-type]
         "primary": primary.name,
         "against": against,
         "reasons": list(verdict.reasons),
         "smallest_demonstrable_gain": {c: number(g) for c, g in verdict.smallest_gain.items()},
         "net_benefit": _worst(benefits, protocol, benefit_margin),
         "margin": protocol.margin,
+        "worthwhile_gain": protocol.worthwhile_gain,
         "claim": claim,
         "not_applicable": excused,
         "exploratory": opening is not None and opening > 1,

@@ -126,6 +126,7 @@ def _judgement(made: Mapping[str, Any], sites: Questions, protocol: Mapping[str,
     rule_of_benefit = made["kind"] == "binary"
     benefits = {c: _gain(differences[c]["net_benefit"]) for c in required if rule_of_benefit and "net_benefit" in differences.get(c, {})}
     parts = [primary, *(["net_benefit"] if rule_of_benefit else [])]
+    worthwhile = float(protocol.get("worthwhile_gain") or 0.0)
     openings = [s["opening"] for s in sites.values() if s["opening"] is not None]
     verdict = decide(
         gains,
@@ -136,10 +137,12 @@ def _judgement(made: Mapping[str, Any], sites: Questions, protocol: Mapping[str,
         margin=protocol["margin"],
         net_benefit_margin=float(protocol["net_benefit_margin_share"]) * (made["prevalence"] or 0.0),
         claim=protocol["claim"],
+        worthwhile=worthwhile,
     )
     name = "Equipoise" if made["model"] == MODEL else made["model"]
     claim = f"pooled over {len(sites)} sites, about their mean"
-    said = sentence(verdict, model=name, primary=words, gains=gains, claim=claim, opening=max(openings, default=None), margin=protocol["margin"])
+    limits = {"margin": protocol["margin"], "worthwhile": worthwhile}
+    said = sentence(verdict, model=name, primary=words, gains=gains, claim=claim, opening=max(openings, default=None), **limits)
     detail = {
         "sentence": said,
         "reasons": list(verdict.reasons),

@@ -51,6 +51,8 @@ class Protocol:
         loess_bootstrap: the first so many of them serve for what needs a smoothed curve, >= 0.
         seed: of the resamples.
         margin: non-inferiority margin, > 0, in the primary endpoint's unit; None: no margin was declared.
+        worthwhile_gain: the smallest gain worth a claim, >= 0, in the primary endpoint's unit: a gain is claimed only where its lower bound is above it.
+            At 0 any gain counts, also one that luck in fitting made and that no further training set would show again.
         threshold: declared risk threshold of the decision, in (0, 1), for net benefit.
         threshold_range: lowest and highest threshold of the decision curve.
         net_benefit_margin_share: a gain is claimed only if net benefit at the threshold is worse by less than this share, >= 0, of the prevalence:
@@ -105,6 +107,7 @@ class Protocol:
     loess_bootstrap: int
     seed: int
     margin: float | None
+    worthwhile_gain: float
     threshold: float
     threshold_range: tuple[float, float]
     net_benefit_margin_share: float
@@ -175,6 +178,7 @@ _RANGES: dict[str, tuple[str, Any]] = {
     "threshold": ("a number in (0, 1)", lambda x: 0 < x < 1),
     "event1_threshold": ("a number in (0, 1), or null", lambda x: 0 < x < 1),
     "margin": ("a number > 0 in the primary endpoint's unit, or null", lambda x: x > 0),
+    "worthwhile_gain": ("a number >= 0 in the primary endpoint's unit", lambda x: x >= 0),
     "net_benefit_margin_share": ("a number >= 0", lambda x: x >= 0),
     "horizon_days": ("a number > 0, or null", lambda x: x > 0),
     "censoring_truncation": ("a number >= 1", lambda x: x >= 1),
