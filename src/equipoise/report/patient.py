@@ -47,7 +47,7 @@ def patient(answer: Mapping[str, Any], items: pl.DataFrame, *, start: float, end
             drawing = to_svg(fig, "attributions of the largest items", "moved")
         gap = end - start - float(items["attribution"].sum())
         caption = f"The {min(SHOWN, joined.height)} largest of {joined.height} attributions, in {scale}; an item recorded several times is summed."
-        sums = f"From {start:+.2f} (uninformative record) to {end:+.2f} (this one); the attributions leave {gap:+.3f} unexplained."
+        sums = f"From {start:+.2f} (uninformative record) to {end:+.2f} (this one), before recalibration; the attributions leave {gap:+.3f} unexplained."
         body.append(section("What moved it", numbering.figure(caption, drawing, wide=True), paragraph(sums), _by_view(items, numbering), anchor="moved"))
         body.append(fold("Every record", _records(items, numbering)))
     body.append(tag("footer", f"{CAVEAT} A research page, not a medical device. It holds one person's data."))
