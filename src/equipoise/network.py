@@ -80,7 +80,7 @@ class Network(nn.Module):
 
         Args:
             batch: with targets.
-            n_train: train rows with an observed outcome: what the priors are weighed against.
+            n_train: train subjects with an observed outcome: what the priors are weighed against.
             n_draws: S.
             seed: of the draws.
             beta: weight of the KL, 1 for the evidence lower bound.

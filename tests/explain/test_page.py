@@ -27,7 +27,16 @@ ANSWER = {"task": "risk", "target": "", "risk": 0.31, "lo": 0.2, "hi": 0.4, "int
 
 def test_a_page_says_the_answer_its_parts_and_what_they_are_not() -> None:
     page = patient(ANSWER, ITEMS, start=-1.1, end=-0.78, scale="log odds")
-    for words in ("0.31", "0.2 to 0.4 (the risk)", "73.0% of comparable rows", "From -1.10", "before recalibration", "+0.010 unexplained", "nothing about causes", "Every record"):
+    for words in (
+        "0.31",
+        "0.2 to 0.4 (the risk)",
+        "73.0% of comparable rows",
+        "From -1.10",
+        "before recalibration",
+        "+0.010 unexplained",
+        "nothing about causes",
+        "Every record",
+    ):
         assert words in page, words
     assert page.count("I10") == 2, "both records in the table; letters of the figure are outlines"
     assert "<script" not in page

@@ -18,6 +18,7 @@ from equipoise.cohort.frozen import Cohort, freeze
 from equipoise.cohort.split import Split
 from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Draws
+from equipoise.head.laplace import LaplaceHead
 from equipoise.learner.course import Course
 from equipoise.learner.estimate import Trainings, duration, estimate, trainings_of
 from equipoise.learner.loggers import Logger
@@ -327,3 +328,21 @@ def test_what_the_trainer_cannot_do_is_refused_before_anything_is_written(cohort
     with pytest.raises(UserError, match=said):
         train_member(quick(**values), cohort, Split.of(cohort), seed=0, folder=tmp_path / "m", loggers=[])
     assert not (tmp_path / "m").exists()
+
+
+def test_subjects_and_not_rows_are_weighed_against_the_priors(cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the subjects have two prediction times: the KL and a Laplace head's n count each subject once."""
+    told: list[tuple[int, int]] = []
+
+    def fit(self: LaplaceHead, z: torch.Tensor, hessian: object, n: int, nll: object) -> None:
+        told.append((len(z), n))
+
+    monkeypatch.setattr(LaplaceHead, "fit", fit)
+    split = Split.of(cohort)
+    seen = split.train[cohort.target("outcome").table["observed"].to_numpy()[split.train]]
+    subjects = cohort.rows["subject_id"][seen].n_unique()
+    path = train_member(quick(head="laplace"), cohort, split, seed=0, folder=tmp_path / "m", loggers=[])
+    assert Model.load(path).facts["n_train"] == subjects < 0.97 * seen.size
+    ((rows, n),) = told
+    assert rows == split.train.size
+    assert n == round(rows * subjects / seen.size)

@@ -18,7 +18,7 @@ from equipoise.task import Task
 
 
 @torch.no_grad()
-def finish_parts(network: Network, batches: Batches, chunks: Sequence[np.ndarray], *, n_draws: int, seed: int) -> None:
+def finish_parts(network: Network, batches: Batches, chunks: Sequence[np.ndarray], *, n_draws: int, seed: int, independent: float) -> None:
     """Calls ``head.fit`` and every ``task.fit`` that does something, on all train rows with nothing dropped.
 
     Args:
@@ -27,6 +27,7 @@ def finish_parts(network: Network, batches: Batches, chunks: Sequence[np.ndarray
         chunks: train rows, in parts that fit into memory.
         n_draws: S of the draws that tasks see.
         seed: of the draws.
+        independent: subjects over rows, in (0, 1]: several rows of a subject are told to the head as so many fewer.
     """
     fits_head = type(network.head).fit is not Head.fit
     fitting = [name for name in network.tasks if type(network.task(name)).fit is not Task.fit]
@@ -37,7 +38,7 @@ def finish_parts(network: Network, batches: Batches, chunks: Sequence[np.ndarray
     targets = {name: _joined([batch.targets[name] for batch in whole]) for name in network.tasks}
     if fits_head:
         with torch.enable_grad():
-            network.head.fit(z, hessian_of(network, targets), len(z), nll_of(network, targets))
+            network.head.fit(z, hessian_of(network, targets), max(round(len(z) * independent), 1), nll_of(network, targets))
     draws = network.divide(network.head(z, n_draws=n_draws, seed=stream_seed("after", seed)))
     for name in fitting:
         network.task(name).fit(draws[name], targets[name])

@@ -32,7 +32,7 @@ class Learner(pl.LightningModule):
         optimizer: config node, ``_target_`` and its keywords without ``params``.
         schedule: factor on the learning rate.
         settings: the config's ``learner``.
-        n_train: train rows with an observed outcome.
+        n_train: train subjects with an observed outcome.
         n_batches: batches of an epoch.
         seed: the member's.
     """

@@ -75,7 +75,9 @@ def train_member(config: Mapping[str, Any], cohort: Cohort, split: Split, *, see
         return model_path
     device = device_of(config["trainer"])
     targets = {name: cohort.target(node["target"]) for name, node in config["task"].items()}
-    n_train = _n_observed(targets, split)
+    seen = _observed(targets, split)
+    # Rows of one subject are no independent evidence against the priors: subjects are n, whatever the number of their prediction times.
+    n_train = cohort.rows["subject_id"][seen].n_unique()
     views = fit_views(config, cohort, split.train)
     network = assemble(config, views, {name: at_rows(target, split.train) for name, target in targets.items()}, seed=seed)
     batches = Batches(open_views(views, cohort), {k: v.evidence for k, v in views.items()}, evidences_of(views), targets=targets)
@@ -107,7 +109,8 @@ def train_member(config: Mapping[str, Any], cohort: Cohort, split: Split, *, see
     network.to("cpu").eval()
     # First: what heads and tasks fit is fitted to what the fusion says in the end.
     weigh_views(network, batches, chunks(split.select, _select_batch(config)), n_draws=int(config["learner"]["select_draws"]), seed=seed)
-    finish_parts(network, batches, chunks(split.train, _select_batch(config)), n_draws=int(config["learner"]["select_draws"]), seed=seed)
+    every, draws = chunks(split.train, _select_batch(config)), int(config["learner"]["select_draws"])
+    finish_parts(network, batches, every, n_draws=draws, seed=seed, independent=n_train / seen.size)
     base = base_rate_nll(network, (batches(rows) for rows in chunks(split.select, _select_batch(config)))) if split.select.size else None
     finish_spread(network, batches, chunks(split.select, _select_batch(config)), n_draws=int(config["learner"]["select_draws"]), seed=seed)
     finish_novelty(network, batches, chunks(split.train, _select_batch(config)), chunks(split.select, _select_batch(config)))
@@ -190,8 +193,8 @@ def _select_batch(config: Mapping[str, Any]) -> int:
     return 4 * int(config["learner"]["batch_size"])
 
 
-def _n_observed(targets: Mapping[str, TargetTable], split: Split) -> int:
-    """Train rows with an observed outcome of at least one task.
+def _observed(targets: Mapping[str, TargetTable], split: Split) -> np.ndarray:
+    """Train rows with an observed outcome of at least one task, i64.
 
     Raises:
         UserError: a task has none in the train rows, or none in the select rows though there are such rows.
@@ -203,7 +206,7 @@ def _n_observed(targets: Mapping[str, TargetTable], split: Split) -> int:
                 raise UserError(
                     f"No {role} row has an observed outcome of task {name!r}", found=f"{rows.size} {role} rows", mend="correct the roles or the target"
                 )
-    return int(np.logical_or.reduce(list(observed.values()))[split.train].sum())
+    return split.train[np.logical_or.reduce(list(observed.values()))[split.train]]
 
 
 def _say_end(folder: Path, course: Course, base: float | None) -> None:
