@@ -7,7 +7,7 @@ import itertools
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from equipoise.cohort.frozen import Cohort
 from equipoise.cohort.roles import inner_folds
 from equipoise.cohort.split import Split
 from equipoise.comparator import Comparator
+from equipoise.contract.counter import numpy_stream
 from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
 from equipoise.contract.question import Question
@@ -152,11 +153,26 @@ def train_ensemble(config: Mapping[str, Any], cohort: Cohort, split: Split, fold
 
 
 def _member_splits(config: Mapping[str, Any], cohort: Cohort, split: Split, members: int, role: Role) -> Iterable[Split]:
-    """The members' own splits: with ``rotate_select`` each keeps another part of train and select rows for its early stopping."""
-    if not config["validation"]["rotate_select"] or members < 2 or role == "select":
-        return [split] * members
-    folds = inner_folds(cohort.rows["cluster"].to_numpy(), teaching_rows(split, role), members, int(config["seed"]), strata(config, cohort))
-    return [Split(fit_rows, check_rows, split.calibrate, split.held_out) for fit_rows, check_rows in folds]
+    """The members' own splits.
+
+    With ``rotate_select`` each keeps another part of train and select rows for its early stopping; with ``bootstrap_members`` each learns from train
+    clusters drawn with replacement, as often as they were drawn.
+    """
+    cluster, seed = cohort.rows["cluster"].to_numpy(), int(config["seed"])
+    own = [split] * members
+    if config["validation"]["rotate_select"] and members > 1 and role != "select":
+        folds = inner_folds(cluster, teaching_rows(split, role), members, seed, strata(config, cohort))
+        own = [Split(fit_rows, check_rows, split.calibrate, split.held_out) for fit_rows, check_rows in folds]
+    if config["bootstrap_members"]:
+        own = [replace(s, train=_resampled(s.train, cluster, seed + i)) for i, s in enumerate(own)]
+    return own
+
+
+def _resampled(rows: np.ndarray, cluster: np.ndarray, seed: int) -> np.ndarray:
+    """As many whole clusters of these rows as there are, drawn with replacement."""
+    names, number = np.unique(cluster[rows], return_inverse=True)
+    times = np.bincount(numpy_stream("bootstrap-member", seed).integers(0, names.size, names.size), minlength=names.size)
+    return np.repeat(rows, times[number])
 
 
 def comparators_of(config: Mapping[str, Any]) -> list[Comparator]:
