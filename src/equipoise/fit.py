@@ -164,15 +164,22 @@ def _member_splits(config: Mapping[str, Any], cohort: Cohort, split: Split, memb
         folds = inner_folds(cluster, teaching_rows(split, role), members, seed, strata(config, cohort))
         own = [Split(fit_rows, check_rows, split.calibrate, split.held_out) for fit_rows, check_rows in folds]
     if config["bootstrap_members"]:
-        own = [replace(s, train=_resampled(s.train, cluster, seed + i)) for i, s in enumerate(own)]
+        own = [replace(s, train=resampled_rows(s.train, cluster, "bootstrap-member", seed + i)) for i, s in enumerate(own)]
     return own
 
 
-def _resampled(rows: np.ndarray, cluster: np.ndarray, seed: int) -> np.ndarray:
-    """As many whole clusters of these rows as there are, drawn with replacement."""
+def resampled_rows(rows: np.ndarray, cluster: np.ndarray, purpose: str, *counters: int) -> np.ndarray:
+    """As many whole clusters of these rows as there are, drawn with replacement; the stream is that of the counters.
+
+    Args:
+        rows: i64 (m,).
+        cluster: (n,), of all cohort rows.
+        purpose: see `contract.counter`.
+        counters: likewise.
+    """
     names, number = np.unique(cluster[rows], return_inverse=True)
-    times = np.bincount(numpy_stream("bootstrap-member", seed).integers(0, names.size, names.size), minlength=names.size)
-    return np.repeat(rows, times[number])
+    drawn = numpy_stream(purpose, *counters).integers(0, max(names.size, 1), names.size)
+    return np.repeat(rows, np.bincount(drawn, minlength=names.size)[number])
 
 
 def comparators_of(config: Mapping[str, Any]) -> list[Comparator]:

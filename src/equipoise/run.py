@@ -30,6 +30,7 @@ from equipoise.judge import SEALED, cohort_facts, judge, log_results, open_seal,
 from equipoise.learner.loggers import logging_to
 from equipoise.record import commit, config_hash, print_config, recording, save_config, speak, write_json
 from equipoise.rehearsed import rehearsal_of
+from equipoise.resampled import check_resampled, with_resampled
 from equipoise.trial.endpoints import endpoints_of
 from equipoise.trial.protocol import protocol_of
 from equipoise.tune import strata
@@ -219,7 +220,8 @@ def _fit_all(config: dict[str, Any], cohort: Cohort, folder: Path, loggers: list
 
 def _fit_one(config: dict[str, Any], cohort: Cohort, split: Split, role: Role, folder: Path, repeat: int, fold: int, loggers: list[Any]) -> SplitFit:
     fit = fit_split(config, cohort, split, role, folder, repeat=repeat, fold=fold, loggers=loggers)
-    return with_value(config, cohort, split, role, folder, fit, repeat=repeat, fold=fold)
+    fit = with_value(config, cohort, split, role, folder, fit, repeat=repeat, fold=fold)
+    return with_resampled(config, cohort, split, role, folder, fit)
 
 
 def _no_repeat(cohort: Cohort, repeat: int) -> list[int]:
@@ -237,6 +239,7 @@ def _check_split(config: Mapping[str, Any], cohort: Cohort, split: Split) -> Non
     for comparator in comparators_of(config):
         comparator.check(cohort)
     check_value(config, cohort)
+    check_resampled(config)
     check_subgroups(cohort, protocol_of(config["trial"]).subgroups, [str(view["evidence"]) for view in config["modality"].values()])
     for node in config["task"].values():
         target = cohort.target(node["target"])

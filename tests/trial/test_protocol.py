@@ -28,7 +28,7 @@ def test_every_key_is_part_of_the_hash() -> None:
         "threshold": 0.2, "threshold_range": [0.02, 0.4], "net_benefit_margin_share": 0.0, "event1_threshold": 0.3,
         "horizon_days": 30.0, "better_outcome": "lower", "propensity_clip": 0.05, "min_events": 3, "max_missing": 0.0, "abstain": "base_rate", "min_cell": 5,
         "population": "adults", "prediction_time": "admission", "outcome": "death", "estimand": "if_untreated", "comparators": ["linear"],
-        "claim": "equivalence", "secondary": ["auroc"], "multiplicity": "none", "subgroups": ["site"], "cluster": "a ward",
+        "claim": "equivalence", "about": "way", "secondary": ["auroc"], "multiplicity": "none", "subgroups": ["site"], "cluster": "a ward",
         "few_clusters": 10, "missing_outcomes": "weight", "recalibration_ladder": True,
         "value_of": ["all"], "value_base": ["age"], "placebo_strata": [], "placebo_repeats": 1, "subsets": "all", "delta": [0.5],
         "censoring": "by_site", "censoring_truncation": 20, "minimum_censoring_survival": 0.2,

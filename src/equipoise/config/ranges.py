@@ -56,6 +56,7 @@ RANGES: dict[str, Range] = {
     "seed": Range(0, whole=True),
     "d_model": _COUNT,
     "members": _COUNT,
+    "validation.resampled": Range(0, whole=True),
     "abstain_novelty": Range(0, 1, open_below=True, null=True),
     "served_before": Range(0, whole=True),
     "learner.max_epochs": _COUNT,

@@ -44,7 +44,7 @@ PREDICTION_KEY: tuple[str, ...] = ("model", "task", "scenario", "repeat", "fold"
 PREDICTIONS: dict[str, pl.DataType | type[pl.DataType]] = {
     "model": pl.String,  # "equipoise" or a comparator's name
     "task": pl.String,
-    "scenario": pl.String,  # "all", "masked:<evidence>[+<evidence>]", "refit:<evidences>", "placebo:<evidence>[@2, ...]"
+    "scenario": pl.String,  # "all", "masked:<evidence>[+<evidence>]", "refit:<evidences>", "placebo:<evidence>[@2, ...]", "resampled:<k>"
     "repeat": pl.Int64,
     "fold": pl.Int64,
     "subject_id": pl.String,
@@ -84,6 +84,8 @@ the ``present_<evidence>`` columns: which evidences a row has."""
 
 MODEL = "equipoise"
 SCENARIO_ALL = "all"
+RESAMPLED_PREFIX = "resampled:"
+"""Scenario ``resampled:<k>``: everything trained anew on clusters of train, select and calibrate rows drawn with replacement."""
 REFUSED = "refused: "
 """Begins the reason why a comparator that could answer was not run, e.g. for its cost. One whose reason begins otherwise does not apply."""
 

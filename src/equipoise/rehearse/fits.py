@@ -18,11 +18,12 @@ from equipoise.cohort.split import Split
 from equipoise.comparator import Comparator
 from equipoise.contract.make import make
 from equipoise.contract.question import Question
-from equipoise.contract.tables import SCENARIO_ALL
+from equipoise.contract.tables import RESAMPLED_PREFIX, SCENARIO_ALL
 from equipoise.fit import comparators_of, fit_split, teaching_rows
 from equipoise.learner.train import train_member
 from equipoise.predict_table import outcomes, prediction_table
 from equipoise.rehearse.stand_in import Additive
+from equipoise.resampled import drawn, with_resampled
 from equipoise.tune import with_values
 
 
@@ -70,27 +71,37 @@ def fitted(config: Mapping[str, Any], twin: Cohort, split: Split, question: Ques
         losses.append(min(json.loads((folder / f"{i}" / "member_0" / "history.json").read_text())["select_loss"], default=np.inf))
     best = int(np.argmin(losses)) if losses else 0
     fit = fit_split(with_values(config, tried[best]), twin, split, "held_out", folder / f"{best}", repeat=0, fold=0, loggers=[])
-    table = fit.table.filter((pl.col("scenario") == SCENARIO_ALL) & (pl.col("task") == question.task))
+    fit = with_resampled(with_values(config, tried[best]), twin, split, "held_out", folder / f"{best}", fit)
+    kept = (pl.col("scenario") == SCENARIO_ALL) | pl.col("scenario").str.starts_with(RESAMPLED_PREFIX)
+    table = fit.table.filter(kept & (pl.col("task") == question.task))
     return Fits(table, fit.notes["required"], fit.notes["not_run"], fit.notes["prediction"].get("interval"))
 
 
 def _fast(config: Mapping[str, Any], twin: Cohort, split: Split, question: Question) -> Fits:
-    """The stand-in in the network's place; its penalty is chosen on select rows."""
+    """The stand-in in the network's place; its penalty is chosen on select rows. The same again on as many resampled rows as the config asks for."""
+    cluster, seed = twin.rows["cluster"].to_numpy(), int(config["seed"])
+    tables, not_run = _fast_once(config, twin, split, question, SCENARIO_ALL)
+    for k in range(int(config["validation"]["resampled"])):
+        tables += _fast_once(config, twin, drawn(split, cluster, seed, k), question, f"{RESAMPLED_PREFIX}{k}")[0]
+    required = [c.name for c in comparators_of(config) if c.required]
+    return Fits(pl.concat(tables, how="diagonal_relaxed"), required, not_run, None)
+
+
+def _fast_once(config: Mapping[str, Any], twin: Cohort, split: Split, question: Question, scenario: str) -> tuple[list[pl.DataFrame], dict[str, str]]:
+    """Predictions of the stand-in and of every comparator that applies, and why the others do not."""
     model = Additive(select=split.select)
     model.fit(twin, split.train, question)
-    tables, not_run = [_predicted(config, model, twin, split, question)], {}
-    compared = comparators_of(config)
-    for comparator in compared:
+    tables, not_run = [_predicted(config, model, twin, split, question, scenario)], {}
+    for comparator in comparators_of(config):
         if (why := comparator.applies(twin, question)) is not None:
             not_run[f"{comparator.name}/{question.task}"] = why
             continue
         comparator.fit(twin, teaching_rows(split, "held_out"), question)
-        tables.append(_predicted(config, comparator, twin, split, question))
-    required = [c.name for c in compared if c.required]
-    return Fits(pl.concat(tables, how="diagonal_relaxed"), required, not_run, None)
+        tables.append(_predicted(config, comparator, twin, split, question, scenario))
+    return tables, not_run
 
 
-def _predicted(config: Mapping[str, Any], model: Comparator, twin: Cohort, split: Split, question: Question) -> pl.DataFrame:
+def _predicted(config: Mapping[str, Any], model: Comparator, twin: Cohort, split: Split, question: Question, scenario: str) -> pl.DataFrame:
     raw = model.predict(twin, split.held_out).risk
     risk = raw
     if split.calibrate.size:
@@ -98,4 +109,4 @@ def _predicted(config: Mapping[str, Any], model: Comparator, twin: Cohort, split
         y, observed = outcomes(twin, question, split.calibrate)
         calibration.fit(question, model.predict(twin, split.calibrate).risk, y, observed)
         risk = calibration.apply(raw)
-    return prediction_table(question, twin, split.held_out, model=model.name, risk_raw=raw, risk=risk, role="held_out")
+    return prediction_table(question, twin, split.held_out, model=model.name, scenario=scenario, risk_raw=raw, risk=risk, role="held_out")

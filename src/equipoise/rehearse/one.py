@@ -14,7 +14,7 @@ from equipoise.cohort.frozen import Cohort
 from equipoise.contract.counter import numpy_stream
 from equipoise.contract.errors import UserError
 from equipoise.contract.question import Question
-from equipoise.contract.tables import MODEL
+from equipoise.contract.tables import MODEL, SCENARIO_ALL
 from equipoise.rehearse.expected import true_gain
 from equipoise.rehearse.fits import Fits, fitted
 from equipoise.rehearse.twin import Draw, draw_rows, twin_of
@@ -97,7 +97,7 @@ def _judged(world: World, fits: Fits, draw: Draw, outcome: np.ndarray) -> dict[s
         "cluster": pl.Series([f"C{c:07d}" for c in draw.judged_cluster]),
         "outcome": pl.Series(outcome).fill_nan(None),
     }
-    blocks = [block[draw.judged].with_columns(**own) for block in fits.table.partition_by("model", maintain_order=True)]
+    blocks = [block[draw.judged].with_columns(**own) for block in fits.table.partition_by("model", "scenario", maintain_order=True)]
     return evaluate(
         pl.concat(blocks),
         world.protocol,
@@ -128,7 +128,7 @@ def beside_truth(world: World, fits: Fits, found: Mapping[str, Any], truth: np.n
         largest of the standard-error formula's gains; "risk_covered": share of rows whose interval holds their true risk, or None; "models":
         comparator -> [true difference, difference, lo, hi].
     """
-    blocks = {str(b["model"][0]): b for b in fits.table.partition_by("model", maintain_order=True)}
+    blocks = {str(b["model"][0]): b for b in fits.table.filter(pl.col("scenario") == SCENARIO_ALL).partition_by("model", maintain_order=True)}
     risk = {name: b["risk"].fill_null(np.nan).to_numpy() for name, b in blocks.items()}
     weight = blocks[MODEL]["weight"].fill_null(1.0).to_numpy()
     detail = found["verdict_detail"]

@@ -28,6 +28,7 @@ from equipoise.report import (
     subgroups,
     tables,
     value,
+    way,
 )
 from equipoise.report.curve_tables import curve_tables
 from equipoise.report.document import document
@@ -121,6 +122,7 @@ def _question(finding: Finding) -> list[Html]:
         "Rows": opening.glance,
         "Performance": endpoints.endpoints,
         "Paired differences": differences.differences,
+        "This model, and this way of making it": way.way,
         "Secondary claims": secondary.secondary,
         recalibration.TITLE: recalibration.ladder,
         "Subgroups": subgroups.subgroups,

@@ -32,6 +32,7 @@ from equipoise.trial.table import validated
 from equipoise.trial.treatment_effect import propensities, scores
 from equipoise.trial.value import value_tables
 from equipoise.trial.verdict import decide, sentence
+from equipoise.trial.way import over_trainings, trainings, way_tables
 
 SCHEMA = 1
 IN_WORDS = {
@@ -132,6 +133,7 @@ def evaluate(
         made["recalibration_ladder"] = ladder(rows, protocol, endpoints, model, SCENARIO_ALL)
     obstacles = obstacles_to(judged, own, against, counts, role, refused)
     made |= _judgement(judged, own, primary, against, obstacles, role, opening, excused, counts.prevalence or 0.0)
+    made["way"] = way_tables(judged, model, primary, against)
     made["secondary"] = {} if role == "select" else secondary_claims(judged, own, against, made["verdict"] == "demonstrated gain")
     made["subgroups"] = {} if role == "select" else subgroup_tables(judged, own, against, primary, horizon)
     if propensity_note:
@@ -165,9 +167,11 @@ def _judgement(
     protocol = judged.protocol
     benefit_margin = protocol.net_benefit_margin_share * prevalence
     present = [c for c in against if (c, SCENARIO_ALL) in judged.rows.forecasts]
-    gains = {c: oriented(primary, judged.difference(primary, own, (c, SCENARIO_ALL))) for c in present}
+    gains = {c: oriented(primary, _difference(judged, primary, own, (c, SCENARIO_ALL))) for c in present}
     benefit = _net_benefit_endpoint(judged)
-    benefits = {c: judged.difference(benefit, own, (c, SCENARIO_ALL)) for c in present} if benefit is not None else {}
+    benefits = {c: _difference(judged, benefit, own, (c, SCENARIO_ALL)) for c in present} if benefit is not None else {}
+    if protocol.about == "way" and not all(trainings(judged, own[0], c) for c in present):
+        obstacles = [*obstacles, "the claim is about the way of making the model, and nothing was trained on resampled rows (validation.resampled)"]
     words = in_words(primary.name)
     verdict = decide(
         gains,
@@ -200,6 +204,12 @@ def _judgement(
     return {"verdict": verdict.label, "verdict_detail": detail}
 
 
+def _difference(judged: Judged, endpoint: Endpoint, own: Arm, other: Arm) -> Estimate:
+    """The difference that the claim is about: of the fitted models, or of the ways of making them."""
+    found = judged.difference(endpoint, own, other)
+    return over_trainings(judged, endpoint, own, other, found, judged.protocol.level)[0] if judged.protocol.about == "way" else found
+
+
 def _net_benefit_endpoint(judged: Judged) -> Endpoint | None:
     """Net benefit is part of the rule for a binary outcome, whether or not it is among the reported endpoints."""
     return next((e for e in judged.endpoints if e.name == "net_benefit"), None) if judged.rows.kind == "binary" else None
@@ -224,6 +234,8 @@ def _worst(benefits: Mapping[str, Estimate], protocol: Protocol, margin: float) 
 
 
 def _claim(judged: Judged, own: Arm, role: str) -> str:
+    if judged.protocol.about == "way":
+        return "about this way of making a model: clusters of evaluated rows were resampled, and those of training rows for trainings anew"
     crossed = judged.sample(own, judged.usable(own)).crossed
     if crossed or role.startswith("cross"):
         return "about the fitted models of these folds: clusters of evaluated rows were resampled, training rows and seeds were not"
@@ -254,7 +266,7 @@ def _nothing(reason: str, primary: Endpoint, against: list[str], opening: int | 
         "opening": opening,
     }
     n = {"rows": 0, "clusters": 0, "events": None, "abstained": 0, "outcome_missing": 0, "folds": 0, "repeats": 0}
-    kept = ("endpoints", "comparators", "comparisons", "secondary", "scenarios", "value", "curves", "subgroups", "referral", "utility")
+    kept = ("endpoints", "comparators", "comparisons", "secondary", "scenarios", "value", "curves", "subgroups", "referral", "utility", "way")
     empty: dict[str, Any] = {key: {} for key in kept}
     return {"n": n, "prevalence": None, **empty, "uncertainty": {"estimated": False}, "verdict": "not evaluable", "verdict_detail": detail}
 

@@ -21,6 +21,7 @@ Competing = Literal["competing", "censor"]
 LateEntry = Literal["exclude", "weight"]
 MissingOutcomes = Literal["exclude", "weight"]
 Subsets = Literal["none", "all"]
+About = Literal["model", "way"]
 BetterOutcome = Literal["higher", "lower"]
 
 
@@ -35,6 +36,7 @@ class Protocol:
         outcome: what is predicted, in words; None likewise.
         estimand: "current_care": the risk under the care that these people got; "if_untreated": the risk had nobody been treated, judged on the
             untreated rows, weighted by one over their probability of being untreated.
+        about: "model": the claim is about this fitted model; "way": about the way of making it, over training sets too (needs ``validation.resampled``).
         comparators: over which the claim is made; None: those that the comparators' own configs require.
         claim: "superiority"; "non_inferiority" or "equivalence" by ``margin``.
         primary: the one endpoint that carries the verdict; None: log_score (binary, multiclass, treatment effect), crps (continuous),
@@ -92,6 +94,7 @@ class Protocol:
     prediction_time: str | None
     outcome: str | None
     estimand: Estimand
+    about: About
     comparators: tuple[str, ...] | None
     claim: Claim
     primary: str | None
@@ -209,6 +212,7 @@ _WORDS: dict[str, Any] = {
     "missing_outcomes": MissingOutcomes,
     "subsets": Subsets,
     "better_outcome": BetterOutcome,
+    "about": About,
 }
 _MAY_BE_NULL = (
     "population", "prediction_time", "outcome", "comparators", "primary", "endpoints", "cluster", "margin", "event1_threshold", "horizon_days",

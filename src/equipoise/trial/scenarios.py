@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from equipoise.contract.tables import SCENARIO_ALL
+from equipoise.contract.tables import RESAMPLED_PREFIX, SCENARIO_ALL
 from equipoise.predict_table import hidden_in
 from equipoise.trial.compare import difference_table, endpoint_table
 from equipoise.trial.judged import Arm, Judged
@@ -15,6 +15,7 @@ from equipoise.trial.rows import Rows
 def scenario_arms(rows: Rows, model: str, protocol: Protocol) -> list[Arm]:
     """The model's scenarios beside ``all``, in the table's order: with several evidences hidden, or of claims about evidences, none: see `trial.value`."""
     mine = [arm for arm in rows.forecasts if arm[0] == model and arm[1] != SCENARIO_ALL and len(hidden_in(arm[1])) <= 1]
+    mine = [arm for arm in mine if not arm[1].startswith(RESAMPLED_PREFIX)]
     return [arm for arm in mine if hidden_in(arm[1])] if protocol.value_of else mine
 
 
