@@ -144,8 +144,9 @@ def test_every_keyword_of_a_part_stands_in_its_yaml(option: Path) -> None:
     assert not defaults, f"defaults of {name} stand in two places: {defaults}"
 
 
-# Values for the keys that an option leaves to the user; parts are named by their classes and made, no file is read.
+# Values for the keys that an option leaves to the user, or needs of its view; parts are named by their classes and made, no file is read.
 GIVEN = {
+    "encoder=kernel_genotype": ["modality.genotype.landmarks=100"],
     "cohort=files": [
         "cohort.evidence={clinical: {_target_: equipoise.cohort.plink.Plink, path: x, id: iid}}",
         "cohort.labels={_target_: equipoise.cohort.labels.Unlabelled, path: x.csv, id: id}",

@@ -24,8 +24,8 @@ def _frozen(draft, folder: Path) -> Cohort:
     return freeze(draft, folder, folder.name, {})
 
 
-def _fitted(cohort: Cohort, target: str = "outcome", *, min_maf: float = 0.0, screen: int | None = None) -> Genotype:
-    view = Genotype(evidence="genotype", min_maf=min_maf, screen=screen)
+def _fitted(cohort: Cohort, target: str = "outcome", *, min_maf: float = 0.0, screen: int | None = None, landmarks: int = 0) -> Genotype:
+    view = Genotype(evidence="genotype", min_maf=min_maf, screen=screen, landmarks=landmarks)
     view.fit(cohort, cohort.rows_in("train"), cohort.target(target))
     return view
 
@@ -122,7 +122,26 @@ def test_rare_variants_are_left_out_and_none_left_is_refused(tmp_path: Path) -> 
 def test_screening_without_an_outcome_is_refused(tmp_path: Path) -> None:
     cohort = _frozen(tiny_draft(n=60, seed=4), tmp_path / "a")
     with pytest.raises(UserError, match="there is no outcome"):
-        Genotype(evidence="genotype", min_maf=0.0, screen=3).fit(cohort, cohort.rows_in("train"), None)
+        Genotype(evidence="genotype", min_maf=0.0, screen=3, landmarks=0).fit(cohort, cohort.rows_in("train"), None)
+
+
+def test_the_view_keeps_the_calls_of_train_people_and_of_no_others(tmp_path: Path) -> None:
+    draft = tiny_draft(n=120, seed=4)
+    cohort = _frozen(draft, tmp_path / "a")
+    view = _fitted(cohort, min_maf=0.1, landmarks=10_000)
+    part = view.open(cohort)(cohort.rows_in("train"))
+    there = draft.stores["genotype"].index[cohort.rows_in("train")[part.rows.numpy()]] >= 0
+    expected = np.unique(unpack(part.packed.numpy()[there], part.n_variants), axis=0)
+    kept = view.spec.landmarks
+    np.testing.assert_array_equal(np.unique(unpack(kept, view.spec.n_variants), axis=0), expected)
+    few, again = (_fitted(cohort, min_maf=0.1, landmarks=7).spec.landmarks for _ in range(2))
+    assert few.shape == (7, kept.shape[1])
+    np.testing.assert_array_equal(few, again)
+    assert {bytes(x) for x in few} <= {bytes(x) for x in kept}
+    other = Genotype(evidence="genotype", min_maf=0.1, screen=None, landmarks=10_000)
+    other.load_state(view.state())
+    np.testing.assert_array_equal(other.spec.landmarks, kept)
+    assert _fitted(cohort).spec.landmarks is None
 
 
 def test_a_new_cohort_with_swapped_shuffled_and_missing_variants_reads_the_same_calls(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor
 
@@ -123,14 +124,21 @@ class VectorSpec:
 
 @dataclass(frozen=True)
 class GenotypesSpec:
-    """What a fitted Genotypes view tells an encoder: mean and standard deviation of the counted allele's copies over train rows, f32 (V,).
+    """What a fitted Genotypes view tells an encoder. What only some encoders need is None where the view was not asked for it.
 
-    ``sd`` is 0 for a variant that does not vary in the train rows; such a variant must contribute nothing.
+    Args:
+        n_variants: V.
+        mean: f32 (V,), mean of the counted allele's copies over train rows.
+        sd: f32 (V,), their standard deviation; 0 for a variant that does not vary in the train rows, which must contribute nothing.
+        variants: columns chromosome, variant_id, position (0 or null = not known), counted_allele, other_allele; V lines in the calls' order.
+        landmarks: u8 (m, ceil(V/4)), packed calls of train people, for kernels.
     """
 
     n_variants: int
     mean: np.ndarray
     sd: np.ndarray
+    variants: pl.DataFrame | None = None
+    landmarks: np.ndarray | None = None
 
 
 Spec = EventsSpec | VectorSpec | GenotypesSpec

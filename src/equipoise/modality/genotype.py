@@ -15,6 +15,7 @@ from equipoise.contract.tensors import Genotypes, GenotypesSpec
 from equipoise.modality import Reader, View
 from equipoise.modality.association import association, outcome_scores
 from equipoise.modality.calls import MISSING, SWAPPED, allele_counts, blocks, pack
+from equipoise.modality.landmarks import landmarks
 from equipoise.modality.variants import COLUMNS, Match, match_variants
 from equipoise.modality.vector import rows_there
 
@@ -28,13 +29,15 @@ class Genotype(View):
         min_maf: least minor allele frequency in the train rows, in [0, 0.5).
         screen: keep this many variants, those with the strongest marginal association with the first task's outcome in the train rows
             (see `association`); None keeps all. In cross-validation this happens inside the fold.
+        landmarks: the model keeps the calls of this many train people (all, if they are fewer), to which a kernel compares everybody; 0 keeps
+            none. They become part of the model's file, which is then as confidential as the genotypes are.
     """
 
     part = Genotypes
 
-    def __init__(self, *, evidence: str, min_maf: float, screen: int | None) -> None:
+    def __init__(self, *, evidence: str, min_maf: float, screen: int | None, landmarks: int) -> None:
         super().__init__(evidence=evidence)
-        self._min_maf, self._screen = min_maf, screen
+        self._min_maf, self._screen, self._landmarks = min_maf, screen, landmarks
         self._variants = pl.DataFrame()
         self._spec: GenotypesSpec
 
@@ -55,7 +58,9 @@ class Genotype(View):
             # Ties are broken by place, so the choice does not depend on the sorting algorithm.
             kept = np.sort(kept[np.argsort(-strength, kind="stable")[: self._screen]])
         self._variants = store.variants.select(COLUMNS)[kept]
-        self._spec = GenotypesSpec(kept.size, counts.mean[kept].astype(np.float32), counts.sd[kept].astype(np.float32))
+        people = landmarks(store.packed, store.index[rows], kept, self._landmarks) if self._landmarks else None
+        mean, sd = (x[kept].astype(np.float32) for x in (counts.mean, counts.sd))
+        self._spec = GenotypesSpec(kept.size, mean, sd, variants=self._variants, landmarks=people)
 
     @property
     def spec(self) -> GenotypesSpec:
@@ -71,12 +76,14 @@ class Genotype(View):
     def state(self) -> dict[str, Any]:
         # One long string a column: a list of a million strings would take seconds to load.
         text = {c: "\n".join(self._variants[c].cast(pl.String).fill_null("")) for c in COLUMNS}
-        return {"variants": text, "mean": torch.from_numpy(np.array(self._spec.mean)), "sd": torch.from_numpy(np.array(self._spec.sd))}
+        arrays = {"mean": self._spec.mean, "sd": self._spec.sd, "landmarks": self._spec.landmarks}
+        return {"variants": text} | {k: torch.from_numpy(np.array(v)) for k, v in arrays.items() if v is not None}
 
     def load_state(self, state: dict[str, Any]) -> None:
         columns = {c: pl.Series(state["variants"][c].split("\n"), dtype=pl.String) for c in COLUMNS}
         self._variants = pl.DataFrame(columns).with_columns(pl.col("position").cast(pl.Int64))
-        self._spec = GenotypesSpec(self._variants.height, state["mean"].numpy(), state["sd"].numpy())
+        people = state["landmarks"].numpy() if "landmarks" in state else None
+        self._spec = GenotypesSpec(self._variants.height, state["mean"].numpy(), state["sd"].numpy(), variants=self._variants, landmarks=people)
 
 
 @final

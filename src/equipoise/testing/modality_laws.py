@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -161,6 +162,8 @@ def _same(a: Any, b: Any) -> None:
             _same(x, y)
     elif isinstance(a, torch.Tensor | np.ndarray):
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+    elif isinstance(a, pl.DataFrame):
+        assert a.equals(b)
     else:
         assert a == b
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from equipoise.contract.packed import lengths, offsets_of
 from equipoise.contract.tensors import Events, EventsSpec, Genotypes, GenotypesSpec, Part, Spec, Tokens, Vector, VectorSpec
 from equipoise.modality.calls import pack, unpack
 
-N_CODES, N_VALUES, CARDINALITIES, N_VARIANTS = 7, 5, (3, 4), 21
+N_CODES, N_VALUES, CARDINALITIES, N_VARIANTS, N_LANDMARKS = 7, 5, (3, 4), 21, 6
 
 
 def random_part(kind: type[Part], *, size: int, seed: int, absent: tuple[int, ...] = ()) -> tuple[Part, Spec]:
@@ -28,7 +29,7 @@ def random_part(kind: type[Part], *, size: int, seed: int, absent: tuple[int, ..
         return _events(rng, rows, size), EventsSpec(N_CODES)
     if kind is Vector:
         return _vector(rng, rows, size), _vector_spec(rng)
-    return _genotypes(rng, rows, size), GenotypesSpec(N_VARIANTS, *_allele_moments())
+    return _genotypes(rng, rows, size), _genotypes_spec(rng)
 
 
 def _events(rng: np.random.Generator, rows: Tensor, size: int) -> Events:
@@ -75,6 +76,22 @@ def _allele_moments() -> tuple[np.ndarray, np.ndarray]:
     sd = np.sqrt(2 * frequency * (1 - frequency))
     sd[3] = 0.0  # does not vary in the train rows
     return (2 * frequency).astype(np.float32), sd.astype(np.float32)
+
+
+def _genotypes_spec(rng: np.random.Generator) -> GenotypesSpec:
+    """With all that any encoder may need: two chromosomes out of order, people to compare with."""
+    number = np.arange(N_VARIANTS)
+    variants = pl.DataFrame(
+        {
+            "chromosome": np.where(number % 3 == 0, "2", "1").tolist(),
+            "variant_id": [f"rs{i}" for i in number],
+            "position": (100_000 * (number * 8 % N_VARIANTS + 1)).tolist(),
+            "counted_allele": ["A"] * N_VARIANTS,
+            "other_allele": ["G"] * N_VARIANTS,
+        }
+    )
+    people = pack(rng.integers(0, 4, (N_LANDMARKS, N_VARIANTS)).astype(np.uint8))
+    return GenotypesSpec(N_VARIANTS, *_allele_moments(), variants=variants, landmarks=people)
 
 
 def _genotypes(rng: np.random.Generator, rows: Tensor, size: int) -> Genotypes:
