@@ -147,6 +147,7 @@ def test_every_keyword_of_a_part_stands_in_its_yaml(option: Path) -> None:
 # Values for the keys that an option leaves to the user, or needs of its view; parts are named by their classes and made, no file is read.
 GIVEN = {
     "encoder=kernel_genotype": ["modality.genotype.landmarks=100"],
+    "encoder=pathway_genotype": [f"modality.genotype.genes={TOP / 'tests' / 'tiny_genes.csv'}"],
     "cohort=files": [
         "cohort.evidence={clinical: {_target_: equipoise.cohort.plink.Plink, path: x, id: iid}}",
         "cohort.labels={_target_: equipoise.cohort.labels.Unlabelled, path: x.csv, id: id}",

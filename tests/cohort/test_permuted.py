@@ -98,7 +98,7 @@ def test_every_view_of_an_evidence_reads_its_sources_content(cohort: Cohort, evi
             Ehr(evidence="ehr", min_count=1, max_events=50, conversions={}, **scaled),
             EhrSummary(evidence="ehr", min_rows=1, statistics=["last", "count"], max_codes=None, halves=False, n_bins=4, **scaled),
         ],
-        "genotype": [Genotype(evidence="genotype", min_maf=0.0, screen=None, landmarks=0)],
+        "genotype": [Genotype(evidence="genotype", min_maf=0.0, screen=None, landmarks=0, genes=None, scores=None, components=0, min_found=0.5)],
         "clinical": [Clinical(evidence="clinical", columns=None, transform="standardise", n_bins=4, conversions={}, **scaled)],
     }[evidence]
     rows = np.flatnonzero(cohort.present_in(evidence))[:60]

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -24,8 +25,13 @@ def _frozen(draft, folder: Path) -> Cohort:
     return freeze(draft, folder, folder.name, {})
 
 
-def _fitted(cohort: Cohort, target: str = "outcome", *, min_maf: float = 0.0, screen: int | None = None, landmarks: int = 0) -> Genotype:
-    view = Genotype(evidence="genotype", min_maf=min_maf, screen=screen, landmarks=landmarks)
+def _view(**changed: Any) -> Genotype:
+    asked = {"min_maf": 0.0, "screen": None, "landmarks": 0, "genes": None, "scores": None, "components": 0, "min_found": 0.5}
+    return Genotype(evidence="genotype", **(asked | changed))
+
+
+def _fitted(cohort: Cohort, target: str = "outcome", **asked: Any) -> Genotype:
+    view = _view(**asked)
     view.fit(cohort, cohort.rows_in("train"), cohort.target(target))
     return view
 
@@ -122,7 +128,7 @@ def test_rare_variants_are_left_out_and_none_left_is_refused(tmp_path: Path) -> 
 def test_screening_without_an_outcome_is_refused(tmp_path: Path) -> None:
     cohort = _frozen(tiny_draft(n=60, seed=4), tmp_path / "a")
     with pytest.raises(UserError, match="there is no outcome"):
-        Genotype(evidence="genotype", min_maf=0.0, screen=3, landmarks=0).fit(cohort, cohort.rows_in("train"), None)
+        _view(screen=3).fit(cohort, cohort.rows_in("train"), None)
 
 
 def test_the_view_keeps_the_calls_of_train_people_and_of_no_others(tmp_path: Path) -> None:
@@ -138,7 +144,7 @@ def test_the_view_keeps_the_calls_of_train_people_and_of_no_others(tmp_path: Pat
     assert few.shape == (7, kept.shape[1])
     np.testing.assert_array_equal(few, again)
     assert {bytes(x) for x in few} <= {bytes(x) for x in kept}
-    other = Genotype(evidence="genotype", min_maf=0.1, screen=None, landmarks=10_000)
+    other = _view(min_maf=0.1, landmarks=10_000)
     other.load_state(view.state())
     np.testing.assert_array_equal(other.spec.landmarks, kept)
     assert _fitted(cohort).spec.landmarks is None

@@ -132,6 +132,8 @@ class GenotypesSpec:
         sd: f32 (V,), their standard deviation; 0 for a variant that does not vary in the train rows, which must contribute nothing.
         variants: columns chromosome, variant_id, position (0 or null = not known), counted_allele, other_allele; V lines in the calls' order.
         landmarks: u8 (m, ceil(V/4)), packed calls of train people, for kernels.
+        genes: columns variant (Int64, 0 to V-1), gene (String), pathway (String or null); a line a variant, gene and pathway.
+        scores: f32 (S, V), fixed weights of standardised calls, whose sum has mean 0 and standard deviation 1 over train rows.
     """
 
     n_variants: int
@@ -139,6 +141,8 @@ class GenotypesSpec:
     sd: np.ndarray
     variants: pl.DataFrame | None = None
     landmarks: np.ndarray | None = None
+    genes: pl.DataFrame | None = None
+    scores: np.ndarray | None = None
 
 
 Spec = EventsSpec | VectorSpec | GenotypesSpec

@@ -1,4 +1,4 @@
-"""One token for each present row, used by encoders that make one vector a row."""
+"""As many tokens for each present row, mostly one, used by encoders whose number of tokens does not depend on the row."""
 
 from __future__ import annotations
 
@@ -14,3 +14,10 @@ def one_token_each(h: Tensor, part: Part) -> Tokens:
     count = torch.zeros(part.size, dtype=torch.int64, device=h.device)
     count[part.rows] = 1
     return Tokens(h=h, offsets=offsets_of(count))
+
+
+def tokens_each(h: Tensor, part: Part) -> Tokens:
+    """T tokens f32 (P, T, D), T >= 1, for each row in ``part.rows``, none for the others."""
+    count = torch.zeros(part.size, dtype=torch.int64, device=h.device)
+    count[part.rows] = h.shape[1]
+    return Tokens(h=h.flatten(0, 1), offsets=offsets_of(count))

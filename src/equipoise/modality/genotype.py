@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -15,6 +16,8 @@ from equipoise.contract.tensors import Genotypes, GenotypesSpec
 from equipoise.modality import Reader, View
 from equipoise.modality.association import association, outcome_scores
 from equipoise.modality.calls import MISSING, SWAPPED, allele_counts, blocks, pack
+from equipoise.modality.gene_annotation import gene_annotation
+from equipoise.modality.genetic_scores import ancestry_components, published_scores, unit_scores
 from equipoise.modality.landmarks import landmarks
 from equipoise.modality.variants import COLUMNS, Match, match_variants
 from equipoise.modality.vector import rows_there
@@ -31,13 +34,29 @@ class Genotype(View):
             (see `association`); None keeps all. In cross-validation this happens inside the fold.
         landmarks: the model keeps the calls of this many train people (all, if they are fewer), to which a kernel compares everybody; 0 keeps
             none. They become part of the model's file, which is then as confidential as the genotypes are.
+        genes: a file that says which variants lie in which gene (see `gene_annotation`), for an encoder of genes; None = none.
+        scores: a file of published weights (see `published_scores`), for an encoder of scores; None = none.
+        components: so many principal components of the train rows' genotypes join the scores, >= 0.
+        min_found: fewer than this share of the lines of such a file having a variant is a mistake, in [0, 1].
     """
 
     part = Genotypes
 
-    def __init__(self, *, evidence: str, min_maf: float, screen: int | None, landmarks: int) -> None:
+    def __init__(
+        self,
+        *,
+        evidence: str,
+        min_maf: float,
+        screen: int | None,
+        landmarks: int,
+        genes: str | None,
+        scores: str | None,
+        components: int,
+        min_found: float,
+    ) -> None:
         super().__init__(evidence=evidence)
         self._min_maf, self._screen, self._landmarks = min_maf, screen, landmarks
+        self._genes, self._scores, self._components, self._min_found = genes, scores, components, min_found
         self._variants = pl.DataFrame()
         self._spec: GenotypesSpec
 
@@ -58,9 +77,29 @@ class Genotype(View):
             # Ties are broken by place, so the choice does not depend on the sorting algorithm.
             kept = np.sort(kept[np.argsort(-strength, kind="stable")[: self._screen]])
         self._variants = store.variants.select(COLUMNS)[kept]
-        people = landmarks(store.packed, store.index[rows], kept, self._landmarks) if self._landmarks else None
         mean, sd = (x[kept].astype(np.float32) for x in (counts.mean, counts.sd))
-        self._spec = GenotypesSpec(kept.size, mean, sd, variants=self._variants, landmarks=people)
+        self._spec = GenotypesSpec(
+            kept.size,
+            mean,
+            sd,
+            variants=self._variants,
+            landmarks=landmarks(store.packed, store.index[rows], kept, self._landmarks) if self._landmarks else None,
+            genes=self._annotated(store),
+            scores=self._fixed_scores(store, store.index[rows], kept, mean, sd),
+        )
+
+    def _annotated(self, store: GenotypeStore) -> pl.DataFrame | None:
+        if self._genes is None:
+            return None
+        return gene_annotation(Path(self._genes), store.variants["variant_id"], self._variants["variant_id"], self._min_found)
+
+    def _fixed_scores(self, store: GenotypeStore, line: np.ndarray, kept: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray | None:
+        """Published scores, then components, f32 (S, V)."""
+        names, weights = published_scores(Path(self._scores), self._variants, self._min_found) if self._scores else ([], np.zeros((0, kept.size)))
+        if self._components:
+            weights = np.concatenate([weights, ancestry_components(store.packed, line, kept, self._variants, self._components)])
+        names = [*names, *(f"component {i + 1}" for i in range(len(weights) - len(names)))]
+        return unit_scores(names, weights, store.packed, line, kept, mean, sd) if names else None
 
     @property
     def spec(self) -> GenotypesSpec:
@@ -74,16 +113,16 @@ class Genotype(View):
         return tuple(self._variants["variant_id"].cast(pl.String).fill_null(""))
 
     def state(self) -> dict[str, Any]:
-        # One long string a column: a list of a million strings would take seconds to load.
-        text = {c: "\n".join(self._variants[c].cast(pl.String).fill_null("")) for c in COLUMNS}
-        arrays = {"mean": self._spec.mean, "sd": self._spec.sd, "landmarks": self._spec.landmarks}
-        return {"variants": text} | {k: torch.from_numpy(np.array(v)) for k, v in arrays.items() if v is not None}
+        state: dict[str, Any] = {"variants": _texts(self._variants)}
+        if self._spec.genes is not None:
+            state["genes"] = _texts(self._spec.genes)
+        return state | {k: torch.from_numpy(np.array(v)) for k in _ARRAYS if (v := getattr(self._spec, k)) is not None}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        columns = {c: pl.Series(state["variants"][c].split("\n"), dtype=pl.String) for c in COLUMNS}
-        self._variants = pl.DataFrame(columns).with_columns(pl.col("position").cast(pl.Int64))
-        people = state["landmarks"].numpy() if "landmarks" in state else None
-        self._spec = GenotypesSpec(self._variants.height, state["mean"].numpy(), state["sd"].numpy(), variants=self._variants, landmarks=people)
+        self._variants = _table(state["variants"]).with_columns(pl.col("position").cast(pl.Int64))
+        genes = _table(state["genes"]).with_columns(pl.col("variant").cast(pl.Int64), pl.col("pathway").replace("", None)) if "genes" in state else None
+        arrays = {k: state[k].numpy() for k in _ARRAYS if k in state}
+        self._spec = GenotypesSpec(n_variants=self._variants.height, variants=self._variants, genes=genes, **arrays)
 
 
 @final
@@ -120,6 +159,18 @@ class GenotypesReader(Reader):
         packed = np.array(self._packed[np.maximum(line, 0)]) if self._packed.shape[0] else np.zeros((line.size, self._packed.shape[1]), np.uint8)
         packed[line < 0] = 0b01010101  # four missing calls
         return Genotypes(rows=torch.from_numpy(place), size=len(rows), packed=torch.from_numpy(packed), n_variants=self._n_variants)
+
+
+_ARRAYS = ("mean", "sd", "landmarks", "scores")
+
+
+def _texts(table: pl.DataFrame) -> dict[str, str]:
+    """One long string a column: a list of a million strings would take seconds to load."""
+    return {c: "\n".join(table[c].cast(pl.String).fill_null("")) for c in table.columns}
+
+
+def _table(texts: dict[str, str]) -> pl.DataFrame:
+    return pl.DataFrame({c: pl.Series(text.split("\n"), dtype=pl.String) for c, text in texts.items()})
 
 
 def genotype_store(cohort: Cohort, evidence: str) -> GenotypeStore:

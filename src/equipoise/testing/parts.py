@@ -79,7 +79,7 @@ def _allele_moments() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _genotypes_spec(rng: np.random.Generator) -> GenotypesSpec:
-    """With all that any encoder may need: two chromosomes out of order, people to compare with."""
+    """With all that any encoder may need: two chromosomes out of order, people to compare with, genes, of which some share a variant, and scores."""
     number = np.arange(N_VARIANTS)
     variants = pl.DataFrame(
         {
@@ -91,7 +91,10 @@ def _genotypes_spec(rng: np.random.Generator) -> GenotypesSpec:
         }
     )
     people = pack(rng.integers(0, 4, (N_LANDMARKS, N_VARIANTS)).astype(np.uint8))
-    return GenotypesSpec(N_VARIANTS, *_allele_moments(), variants=variants, landmarks=people)
+    genes = pl.DataFrame({"variant": [0, 1, 2, 2, 5, 9, 20], "gene": ["a", "a", "a", "b", "b", "c", "d"], "pathway": ["p", "p", "p", "q", "q", "p", None]})
+    scores = rng.standard_normal((2, N_VARIANTS)).astype(np.float32) / 4
+    mean, sd = _allele_moments()
+    return GenotypesSpec(N_VARIANTS, mean, sd, variants=variants, landmarks=people, genes=genes, scores=scores)
 
 
 def _genotypes(rng: np.random.Generator, rows: Tensor, size: int) -> Genotypes:
