@@ -148,6 +148,7 @@ def test_every_keyword_of_a_part_stands_in_its_yaml(option: Path) -> None:
 GIVEN = {
     "encoder=kernel_genotype": ["modality.genotype.landmarks=100"],
     "encoder=pathway_genotype": [f"modality.genotype.genes={TOP / 'tests' / 'tiny_genes.csv'}"],
+    "encoder=score_genotype": ["modality.genotype.components=2"],
     "cohort=files": [
         "cohort.evidence={clinical: {_target_: equipoise.cohort.plink.Plink, path: x, id: iid}}",
         "cohort.labels={_target_: equipoise.cohort.labels.Unlabelled, path: x.csv, id: id}",
