@@ -12,6 +12,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import GenotypesSpec
 from equipoise.encoder.kernel_genotype import KernelGenotype
+from equipoise.encoder.known_people import KnownPeople
 from genotypes_for_tests import drawn_copies, moments, packed, part_of, standardised
 
 N, NEW, V = 60, 25, 101
@@ -94,6 +95,23 @@ def test_with_few_landmarks_the_covariance_is_nystroems() -> None:
     across, inner = _gram("gaussian", x, z, z), _gram("gaussian", z, z, z)
     np.testing.assert_allclose(phi @ phi.T, across @ np.linalg.pinv(inner, rcond=1e-6) @ across.T, atol=1e-4)
     np.testing.assert_allclose(phi[:20] @ phi[:20].T, inner, atol=1e-5)
+
+
+def test_landmarks_are_recognised_and_others_are_compared_to_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, part = _encoder(), part_of(COPIES)
+    place = encoder.known.places(part.packed)
+    assert place.tolist() == [*range(N), *[-1] * NEW]
+    read = encoder.kernel(part.packed)
+    monkeypatch.setattr(KnownPeople, "places", lambda self, packed: torch.full((packed.shape[0],), -1))
+    torch.testing.assert_close(encoder.kernel(part.packed), read, rtol=0, atol=3e-6)
+
+
+def test_bits_behind_the_last_variant_hide_nobody() -> None:
+    encoder, part = _encoder(), part_of(TRAIN)
+    other = part.packed.clone()
+    other[:, -1] |= 0b11111100
+    assert not torch.equal(other, part.packed)
+    assert encoder.known.places(other).tolist() == list(range(N))
 
 
 def test_a_score_has_the_prior_standard_deviation_that_the_yaml_says() -> None:
