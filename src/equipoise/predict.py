@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from equipoise.answers import Answered, Joint, joined, member_answers, stacked
 from equipoise.batches import Batches, open_views
 from equipoise.calibration import Calibration
 from equipoise.cohort.frozen import Cohort
@@ -26,7 +27,6 @@ from equipoise.contract.tables import MODEL, SCENARIO_ALL
 from equipoise.model import Model, digest, load_plain, plain, save_plain
 from equipoise.network import ABSTAIN_NOTHING_PRESENT
 from equipoise.predict_table import outcomes, prediction_table
-from equipoise.task import Answer
 from equipoise.uncertainty import credible_interval, decompose, fewest_draws
 from equipoise.whole_file import write_whole
 
@@ -52,26 +52,6 @@ class Predictions:
 
     table: pl.DataFrame
     manifest: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Answered:
-    """The members' joined answers to one question, over all asked rows: f64 (S, n, L); ``propensity`` (n,) or None."""
-
-    mean: np.ndarray
-    variance: np.ndarray
-    form: tuple[str, ...]
-    exclusive: bool
-    propensity: np.ndarray | None
-
-
-@dataclass(frozen=True)
-class Joint:
-    """The members' joined answers by task, which evidences each row has, bool (n, M), and its novelty, f64 (n,), the members' mean."""
-
-    by_task: dict[str, Answered]
-    present: np.ndarray
-    novelty: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -214,7 +194,7 @@ class Ensemble:
         calibrations: dict[str, Calibration] = {q.task: make(node) for q in self.questions}
         blocks = [self._answers(cohort, r, draws, seed, frozenset(), "cpu", BATCH_ROWS) for r in _in_blocks(np.asarray(rows, dtype=np.int64))]
         present = np.concatenate([b.present for b in blocks])
-        whole = {q.task: _stacked([b.by_task[q.task] for b in blocks]) for q in self.questions}
+        whole = {q.task: stacked([b.by_task[q.task] for b in blocks]) for q in self.questions}
         for question in self.questions:
             outcome, observed = outcomes(cohort, question, rows)
             calibrations[question.task].fit(question, whole[question.task].mean.mean(0), outcome, observed & present.any(1) & recalibrating)
@@ -293,10 +273,10 @@ class Ensemble:
         for i, model in enumerate(self.models):
             batches = Batches(self._readers(model, cohort), {k: v.evidence for k, v in model.views.items()}, model.network.evidences, targets={}, hidden=hidden)
             present = np.asarray(batches.present[rows])
-            answered, far = _member(model, batches, rows, share, stream_seed("predict", seed, i), torch.device(device), batch_rows)
+            answered, far = member_answers(model, batches, rows, share, stream_seed("predict", seed, i), torch.device(device), batch_rows)
             members.append(answered)
             novelty.append(far)
-        return Joint({q.task: _joined([m[q.task] for m in members]) for q in self.questions}, present, np.mean(novelty, axis=0))
+        return Joint({q.task: joined([m[q.task] for m in members]) for q in self.questions}, present, np.mean(novelty, axis=0))
 
     def _notes(self, cohort: Cohort) -> dict[str, dict[str, Any]]:
         """What the cohort has and the views do not know, by view; aggregates only."""
@@ -311,53 +291,6 @@ class Ensemble:
                 self._opened[key] = open_views({name: view}, cohort)
             readers[name] = self._opened[key][name]
         return readers
-
-
-@torch.no_grad()
-def _member(
-    model: Model, batches: Batches, rows: np.ndarray, draws: int, seed: int, device: torch.device, batch_rows: int
-) -> tuple[dict[str, Answered], np.ndarray]:
-    """One member's answers over all rows, and their novelty."""
-    network = model.network.to(device).eval()
-    novelty: list[np.ndarray] = []
-    collected: dict[str, list[tuple[Answer, torch.Tensor | None]]] = {name: [] for name in network.tasks}
-    for start in range(0, max(rows.size, 1), batch_rows):
-        batch = batches(rows[start : start + batch_rows]).to(device)
-        z = network.encode(batch)
-        novelty.append(network.novelty(z).cpu().numpy())
-        for name, own in network.divide(network.head(z, n_draws=draws, seed=seed)).items():
-            task = network.task(name)
-            collected[name].append((task.answer(own), task.propensity(own)))
-    return {name: _answered(several) for name, several in collected.items()}, np.concatenate(novelty)
-
-
-def _answered(several: Sequence[tuple[Answer, torch.Tensor | None]]) -> Answered:
-    mean, variance = (np.concatenate([getattr(a, k).double().cpu().numpy() for a, _ in several], axis=1) for k in ("mean", "variance"))
-    propensities = [p.double().mean(0).cpu().numpy() for _, p in several if p is not None]
-    first = several[0][0]
-    return Answered(mean, variance, tuple(first.form), first.exclusive, np.concatenate(propensities) if propensities else None)
-
-
-def _joined(members: Sequence[Answered]) -> Answered:
-    """Draws joined on S; a member with fewer (a point head has one) counts as much as the others, its draws repeated."""
-    most = max(m.mean.shape[0] for m in members)
-    mean, variance = (np.concatenate([_repeated(getattr(m, k), most) for m in members]) for k in ("mean", "variance"))
-    given = [m.propensity for m in members if m.propensity is not None]
-    propensity = np.mean(given, axis=0) if given else None
-    return Answered(mean, variance, members[0].form, members[0].exclusive, propensity)
-
-
-def _stacked(blocks: Sequence[Answered]) -> Answered:
-    """The answers of consecutive rows as one."""
-    first = blocks[0]
-    propensity = None if first.propensity is None else np.concatenate([b.propensity for b in blocks if b.propensity is not None])
-    return Answered(
-        np.concatenate([b.mean for b in blocks], axis=1), np.concatenate([b.variance for b in blocks], axis=1), first.form, first.exclusive, propensity
-    )
-
-
-def _repeated(draws: np.ndarray, most: int) -> np.ndarray:
-    return draws[np.arange(most) % draws.shape[0]]
 
 
 def _columns(question: Question, own: Answered, calibration: Calibration | None, level: float) -> dict[str, np.ndarray]:
