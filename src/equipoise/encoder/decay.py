@@ -18,7 +18,7 @@ class Decay(nn.Module):
         n: how many.
         half_life_days: of all of them at the start, days > 0. With more than one value, n things between the first and the last, evenly on a log scale.
 
-    Source: Che et al. (2018), eq. 4, with one rate for each thing, kept above 0: time may only take away.
+    Source: Che et al. (2018), the decay rate, with one rate for each thing, kept above 0: time may only take away.
     """
 
     def __init__(self, n: int, *half_life_days: float) -> None:

@@ -44,7 +44,7 @@ class GruD(Encoder):
         dropout: of the bins' inputs and of the pooled state.
         prior_scale: see `contract.prior`.
 
-    Source: Che et al. (2018), eq. 3 to 7.
+    Source: Che et al. (2018), GRU-D; the fading up to the prediction time is ours.
     """
 
     accepts = Events

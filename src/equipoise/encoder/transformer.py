@@ -8,13 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.contract.errors import UserError
-from equipoise.contract.packed import lengths, offsets_of, segment_index
+from equipoise.contract.packed import lengths, offsets_of
 from equipoise.contract.prior import gaussian, of_layers
 from equipoise.contract.tensors import Events, EventsSpec, Tokens
 from equipoise.encoder import Encoder
 from equipoise.encoder.attention import Within, within
+from equipoise.encoder.attention_block import AttentionBlock
 from equipoise.encoder.event_embedding import EventEmbedding
-from equipoise.encoder.event_time import TimeTurns, TimeWaves, turned
+from equipoise.encoder.event_time import TimeTurns, TimeWaves
+from equipoise.encoder.with_last import with_last
 
 
 @final
@@ -72,12 +74,12 @@ class Transformer(Encoder):
         self.events = EventEmbedding(spec.n_codes, d_model)
         self.time = TimeWaves(n_waves, shortest_days, d_model) if time == "waves" else TimeTurns(d_head // 2, shortest_days, d_model)
         self.summary = nn.Parameter(torch.randn(d_model) * d_model**-0.5)
-        self.blocks = nn.ModuleList([_Block(d_model, n_heads, feedforward * d_model, dropout) for _ in range(n_layers)])
+        self.blocks = nn.ModuleList([AttentionBlock(d_model, n_heads, feedforward * d_model, dropout) for _ in range(n_layers)])
         self.norm = nn.LayerNorm(d_model)
 
     def forward(self, part: Events) -> Tokens:  # type: ignore[override]
         x = self.events(part.code, part.value, part.observed) + self.time(part.time_days, part.timed)
-        x, offsets = _with_last(x, self.summary, part.offsets)
+        x, offsets = with_last(x, self.summary, part.offsets)
         rows = within(offsets, x, d_head=self._d_head, longest=None if part.longest is None else part.longest + 1)
         x = self.through(rows.enter(x), rows, self._turns(part, rows))
         if self._output == "summary":
@@ -100,30 +102,5 @@ class Transformer(Encoder):
     def _turns(self, part: Events, rows: Within) -> tuple[Tensor, Tensor] | None:
         if not isinstance(self.time, TimeTurns):
             return None
-        t, _ = _with_last(self.time.logged(part.time_days), part.time_days.new_zeros(1), part.offsets)
+        t, _ = with_last(self.time.logged(part.time_days), part.time_days.new_zeros(1), part.offsets)
         return self.time.turns(rows.enter(t))
-
-
-def _with_last(x: Tensor, last: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
-    """Every segment of (N, D) with the same vector (D,) behind it, and the new offsets."""
-    n_rows = offsets.shape[0] - 1
-    grown = offsets + torch.arange(n_rows + 1, device=x.device)
-    place = torch.arange(x.shape[0], device=x.device) + segment_index(offsets, x.shape[0])
-    return last.expand(x.shape[0] + n_rows, -1).index_copy(0, place, x), grown
-
-
-class _Block(nn.Module):
-    def __init__(self, d_model: int, n_heads: int, d_feedforward: int, dropout: float) -> None:
-        super().__init__()
-        self._n_heads = n_heads
-        self.before_attention, self.before_feedforward = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
-        self.qkv, self.project = nn.Linear(d_model, 3 * d_model), nn.Linear(d_model, d_model)
-        self.feedforward = nn.Sequential(nn.Linear(d_model, d_feedforward), nn.GELU(), nn.Linear(d_feedforward, d_model))
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor, rows: Within, turns: tuple[Tensor, Tensor] | None) -> Tensor:
-        qkv = self.qkv(self.before_attention(x))
-        if turns is not None:
-            qkv = turned(qkv, self._n_heads, *turns)
-        x = x + self.dropout(self.project(rows.attend(qkv, self._n_heads)))
-        return x + self.dropout(self.feedforward(self.before_feedforward(x)))
