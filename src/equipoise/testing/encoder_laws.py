@@ -13,6 +13,7 @@ from equipoise.contract.make import make
 from equipoise.contract.packed import lengths, segment_sum
 from equipoise.contract.tensors import Events, Part, Spec, Vector
 from equipoise.encoder import Encoder
+from equipoise.encoder.event_embedding import EventEmbedding
 from equipoise.testing.discovery import options
 from equipoise.testing.network_laws import (
     check_gradients,
@@ -83,6 +84,23 @@ class EncoderLaws:
             else random_part(type(part), size=SIZE, seed=2, absent=ABSENT)[0]
         )
         assert (encoder(other).h - encoder(part).h).abs().max().item() > 1e-4
+
+    def test_events_are_embedded_once_and_their_values_are_read_in_no_other_way(self, node: dict[str, Any]) -> None:
+        """Explanations lead a path through the output of `EventEmbedding`, which must lie in the part's order."""
+        encoder, part, _ = self._made(node)
+        if not isinstance(part, Events):
+            return
+        embedding = next(m for m in encoder.modules() if isinstance(m, EventEmbedding))
+        calls: list[tuple[Any, ...]] = []
+        hook = embedding.register_forward_pre_hook(lambda module, inputs: calls.append(inputs))
+        h = encoder(part).h
+        hook.remove()
+        assert len(calls) == 1
+        assert all(torch.equal(a, b) for a, b in zip(calls[0], (part.code, part.value, part.observed), strict=True))
+        vectors = embedding(part.code, part.value, part.observed)
+        hook = embedding.register_forward_hook(lambda module, inputs, output: vectors)
+        torch.testing.assert_close(encoder(replace(part, value=part.value + 1.0)).h, h, rtol=0, atol=0)
+        hook.remove()
 
     def test_gradients_reach_every_parameter(self, node: dict[str, Any]) -> None:
         encoder, part, _ = self._made(node)
