@@ -18,6 +18,7 @@ class Steps:
         offsets: i64 (P+1,): row p owns elements ``offsets[p]:offsets[p+1]``, none allowed.
 
     Attributes:
+        first: i64, the first element of each row that has one.
         order: i64 (T,), the elements step by step.
         sizes: i64 (steps,), rows still running at each step.
         rows: i64, the rows that have an element, in the order in which every step holds them.
@@ -25,6 +26,7 @@ class Steps:
 
     def __init__(self, offsets: Tensor) -> None:
         count = lengths(offsets)
+        self.first = offsets[:-1][count > 0]
         longest_first = torch.argsort(count, descending=True, stable=True)
         self.rows = longest_first[: int((count > 0).sum())]
         rank = torch.empty_like(count)
