@@ -49,7 +49,7 @@ class _FadingSum(torch.autograd.Function):
 
 
 def _forwards(kept: Tensor, added: Tensor, steps: Steps) -> Tensor:
-    if kept.device.type != "cpu":
+    if not steps_are_cheap(kept.device):
         return by_doubling(kept, added, steps.sizes.shape[0])
     sizes = steps.sizes.tolist()
     summed = added[steps.order]
@@ -61,7 +61,7 @@ def _forwards(kept: Tensor, added: Tensor, steps: Steps) -> Tensor:
 
 def _backwards(kept: Tensor, gradient: Tensor, steps: Steps) -> Tensor:
     """``g_t = gradient_t + kept_(t+1) g_(t+1)``."""
-    if kept.device.type != "cpu":
+    if not steps_are_cheap(kept.device):
         next_kept = torch.zeros_like(kept)
         next_kept[:-1] = kept[1:]
         return by_doubling(next_kept.flip(0), gradient.flip(0), steps.sizes.shape[0]).flip(0)
@@ -71,6 +71,11 @@ def _backwards(kept: Tensor, gradient: Tensor, steps: Steps) -> Tensor:
     for t in range(len(sizes) - 1, 0, -1):
         totals[t - 1][: sizes[t]].addcmul_(left[t], totals[t])
     return steps.back(total)
+
+
+def steps_are_cheap(device: torch.device) -> bool:
+    """Whether a small operation costs little to launch there."""
+    return device.type == "cpu"
 
 
 def by_doubling(kept: Tensor, added: Tensor, longest: int) -> Tensor:
