@@ -5,10 +5,12 @@ import torch
 from torch.nn import functional as F
 
 from equipoise.contract.errors import UserError
+from equipoise.contract.make import make
 from equipoise.contract.tensors import Events, EventsSpec
 from equipoise.encoder.event_time import TimeTurns, turned
 from equipoise.encoder.gru import Gru
 from equipoise.encoder.transformer import Transformer
+from equipoise.testing.discovery import options
 from equipoise.testing.network_laws import seeded
 from equipoise.testing.parts import N_CODES, random_part, row_tokens, taken
 
@@ -158,3 +160,30 @@ def test_what_cannot_be_turned_and_an_unknown_time_are_refused() -> None:
         Transformer(spec=EventsSpec(N_CODES), d_model=6, output="summary", time="rotary", **TRANSFORMER)
     with pytest.raises(UserError, match="waves or rotary"):
         Transformer(spec=EventsSpec(N_CODES), d_model=8, output="summary", time="sundial", **TRANSFORMER)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("half", [False, True], ids=["single", "half"])
+@pytest.mark.parametrize("name", ["gru", "grud", "set_transformer", "state_space", "transformer"])
+def test_a_gpu_gives_the_processors_tokens_and_gradients(name: str, half: bool) -> None:
+    part, loose = _events(), 0.1 if half else 1e-4
+    with seeded(0):
+        made = make(options("encoder")[name], spec=EventsSpec(N_CODES), d_model=32).eval()
+    expected = made(part).h
+    expected.sin().sum().backward()
+    true = {k: p.grad.clone() for k, p in made.named_parameters()}
+    made.zero_grad()
+    # cuDNN takes gradients of a recurrent unit in training mode only; without dropout the two modes are one.
+    made.train()
+    for module in made.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    there = made.to("cuda")
+    with torch.autocast("cuda", torch.bfloat16, enabled=half):
+        got = there(part.to("cuda")).h
+    got.float().sin().sum().backward()
+    torch.testing.assert_close(got.float().cpu(), expected, rtol=loose, atol=loose)
+    for key, p in there.named_parameters():
+        assert p.grad is not None
+        apart = (p.grad.cpu() - true[key]).norm() / true[key].norm().clamp(min=1e-3)
+        assert apart < (0.2 if half else 1e-3), key
