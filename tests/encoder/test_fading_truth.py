@@ -1,4 +1,7 @@
-"""A known truth that lies in elapsed times: the encoders that read them must find it on new rows."""
+"""A known truth that lies in elapsed times: the encoders that read them must find it on new rows.
+
+With the order of a row's events kept and their times lost (ranks for days), the state space explains .59 and GRU-D .50.
+"""
 
 import numpy as np
 import pytest
@@ -16,12 +19,12 @@ SMALL = {"grud": {"d_hidden": 16, "bin_days": 1.0}, "gru": {"d_hidden": 16, "bin
 
 
 def _cohort(n: int, seed: int) -> tuple[Events, Tensor]:
-    """Outcome: what is left of the last measurement, and the sum of what is left of all pulses, half-life 30 days; sd about 1 together."""
+    """Outcome: what is left of the last measurement, and the sum of what is left of all pulses, half-life 30 days. Rows differ in how far back they reach."""
     rng = np.random.default_rng(seed)
     rows, outcome = [], np.zeros(n)
     for i in range(n):
         k = rng.integers(5, 16)
-        days = np.sort(rng.exponential(40.0, k))[::-1]
+        days = np.sort(rng.exponential(40.0 * np.exp(1.5 * rng.standard_normal()), k))[::-1]
         code = rng.integers(0, N_CODES, k)
         observed = code != PULSE
         value = np.where(observed, rng.standard_normal(k), 0.0)
@@ -63,4 +66,4 @@ def explained(name: str, steps: int = 150) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["grud", "set_transformer", "state_space"])
 def test_what_is_left_of_events_after_their_time_is_found(name: str) -> None:
-    assert explained(name) > 0.9
+    assert explained(name) > 0.85
