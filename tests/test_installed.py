@@ -43,6 +43,7 @@ def test_the_wheel_holds_the_code_and_every_config_and_nothing_else(installed: P
     assert held == source | configs
 
 
+@pytest.mark.slow
 def test_the_installed_command_composes_and_works_without_the_checkout(installed: Path, tmp_path: Path) -> None:
     assert str(installed / "equipoise" / "_configs") in equipoise(installed, tmp_path, "doctor")
     said = equipoise(installed, tmp_path, "cohort", "cohort.n=200")

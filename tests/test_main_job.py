@@ -119,6 +119,7 @@ def test_a_second_model_on_the_same_rows_is_exploratory(second: Path) -> None:
     assert "opening 2" in (second / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_sweep_keeps_held_out_rows_sealed_builds_one_cohort_and_survives_a_failing_job(home: Path, swept: tuple[Path, dict[Path, str]]) -> None:
     sweep, ledgers = swept
     jobs = [json.loads((sweep / str(i) / "job.json").read_text()) for i in range(4)]

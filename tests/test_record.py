@@ -120,6 +120,7 @@ def test_a_sweeps_job_leaves_no_example_and_says_none(
     assert SECRET not in job + caplog.text
 
 
+@pytest.mark.slow
 def test_a_swept_command_over_wrong_ids_writes_none_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     pl.DataFrame({"id": [f"{SECRET}-{i}" for i in range(40)], "died": [0, 1] * 20}).write_csv("labels.csv")

@@ -112,6 +112,7 @@ def test_screening_ranks_causal_variants_first_and_looks_at_its_rows_only(cohort
     np.testing.assert_array_equal(best[:, 0], copies[:, 23])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["linear", "boosting"])
 def test_every_kind_of_question_is_answered_better_than_by_the_base_rate(cohort: Cohort, option: str) -> None:
     train, test = np.flatnonzero((cohort.rows["role"] != "held_out").to_numpy()), cohort.rows_in("held_out")

@@ -61,6 +61,7 @@ def test_nothing_was_opened_and_everything_is_said() -> None:
     assert "Not estimated: this section could not be made" not in page
 
 
+@pytest.mark.slow
 def test_a_broken_off_rehearsal_goes_on_to_the_same_records() -> None:
     before = read("r/rehearsal.json")
     kept = Path("r/twins/00000.json").stat().st_mtime_ns
@@ -133,6 +134,7 @@ def test_a_rehearsal_that_can_only_fail_ends_early(capsys: pytest.CaptureFixture
     assert len(list(Path("hopeless/twins").glob("*.json"))) == 5
 
 
+@pytest.mark.slow
 def test_small_networks_on_generated_people() -> None:
     words = (*RUN, "rehearse.kind=synthetic", "rehearse.twins=1", "rehearse.gains=[0.0]", "rehearse.seeds=1", "+rehearse.sweep={optimizer.lr:[0.001,0.01]}")
     assert main(["rehearse", *words, "run_dir=s"]) == 0

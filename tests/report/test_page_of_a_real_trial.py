@@ -96,6 +96,7 @@ def test_a_difference_is_never_printed_with_two_signs() -> None:
     assert re.search(re.escape(f"{e['difference']:+.3f}".replace("-", "\N{MINUS SIGN}")), read)
 
 
+@pytest.mark.slow
 def test_select_rows_of_a_real_trial_make_no_claim() -> None:
     read = Reader(page(_results("binary", "select", None, n=100), context(opening=None))).text
     assert "Tuning metrics, no claim" in read

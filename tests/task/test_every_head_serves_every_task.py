@@ -3,12 +3,16 @@ from __future__ import annotations
 import pytest
 import torch
 
+from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Draws, generator
 from equipoise.head import Head
 from equipoise.learner.after import observed_hessian
 from equipoise.testing.discovery import options
 from equipoise.testing.head_laws import new_head
 from equipoise.testing.task_laws import new_task, sample_outcomes, target_of
+
+REFUSED = {("gaussian_process", "quantile")}
+"""A pinball loss is made of straight lines: it has no curvature to expand around, and the process says that it finds no mode."""
 
 
 @pytest.mark.parametrize("task_option", sorted(options("task")))
@@ -37,6 +41,10 @@ def test_every_head_takes_two_steps_on_every_task_and_answers(head_option: str, 
     def nll(params: torch.Tensor) -> torch.Tensor:
         return task.loss(Draws(params[None]), target)
 
+    if (head_option, task_option) in REFUSED:
+        with pytest.raises(UserError, match="choose another head"):
+            head.eval().fit(z, lambda params: observed_hessian(nll, params), len(z), nll)
+        return
     head.eval().fit(z, lambda params: observed_hessian(nll, params), len(z), nll)
     answer = task.answer(Draws(head(z, n_draws=5, seed=3).value.detach()))
     assert torch.isfinite(answer.mean).all()

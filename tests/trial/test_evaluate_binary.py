@@ -100,6 +100,7 @@ def test_a_lost_net_benefit_keeps_a_better_score_from_being_a_gain() -> None:
     assert "net benefit may be inferior" in found["verdict_detail"]["sentence"]
 
 
+@pytest.mark.slow
 def test_the_margin_of_net_benefit_is_a_share_of_the_prevalence() -> None:
     """At 2 % prevalence the model misses three events in ten at the threshold: 0.006 a row, under any margin of 0.01, and 30 % of all there is to gain."""
     rng = np.random.default_rng(0)
