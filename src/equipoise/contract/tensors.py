@@ -7,7 +7,7 @@ S draws; K distribution parameters; D width. Two words for missing are never mix
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -115,11 +115,13 @@ class VectorSpec:
         n_values: F.
         cardinalities: per category column, its number of levels, code 0 included.
         edges: f32 (F, Q+1), increasing train-row quantiles of each standardised value (for piecewise-linear embeddings).
+        groups: name -> i64, increasing numbers in [0, F) of the values in this group, one at least; empty where the view knows no groups.
     """
 
     n_values: int
     cardinalities: tuple[int, ...]
     edges: np.ndarray
+    groups: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

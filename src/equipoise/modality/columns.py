@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -76,7 +77,12 @@ class Columns(View):
             RankNormal.fit(seen) if self._transform == "rank_normal" else Scaling.fit(seen, winsorise=self._winsorise, log_skewness=self._log_skewness)
         )
         self._categories = tuple(_with_levels_of(store.categories[c], store.category[rows, c]) for c in category_at)
-        self._spec = vector_spec(self._scale(number), tuple(len(c.levels) + 1 for c in self._categories), self._n_bins)
+        spec = vector_spec(self._scale(number), tuple(len(c.levels) + 1 for c in self._categories), self._n_bins)
+        self._spec = replace(spec, groups=self.groups_of([c.name for c in self._numbers]))
+
+    def groups_of(self, numbers: list[str]) -> dict[str, np.ndarray]:
+        """The spec's groups of these columns, asked for once in `fit`; none, unless a view says otherwise."""
+        return {}
 
     @property
     def spec(self) -> VectorSpec:

@@ -51,8 +51,11 @@ def vector_spec(value: np.ndarray, cardinalities: tuple[int, ...], n_bins: int) 
 
 
 def spec_state(spec: VectorSpec) -> dict[str, Any]:
-    return {"n_values": spec.n_values, "cardinalities": list(spec.cardinalities), "edges": torch.from_numpy(np.array(spec.edges))}
+    groups = {name: torch.from_numpy(np.array(at)) for name, at in spec.groups.items()}
+    return {"n_values": spec.n_values, "cardinalities": list(spec.cardinalities), "edges": torch.from_numpy(np.array(spec.edges)), "groups": groups}
 
 
 def spec_from_state(state: dict[str, Any]) -> VectorSpec:
-    return VectorSpec(int(state["n_values"]), tuple(int(c) for c in state["cardinalities"]), state["edges"].numpy())
+    # A model that was saved before views knew groups has none.
+    groups = {name: at.numpy() for name, at in state.get("groups", {}).items()}
+    return VectorSpec(int(state["n_values"]), tuple(int(c) for c in state["cardinalities"]), state["edges"].numpy(), groups)
