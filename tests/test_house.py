@@ -72,6 +72,8 @@ def view_for(encoder: str) -> list[str]:
     target = next(t for _, t in targets_of(yaml.safe_load((CONFIGS / "encoder" / f"{encoder}.yaml").read_text())))
     module, _, name = target.rpartition(".")
     accepts = getattr(importlib.import_module(module), name).accepts.__name__
+    if encoder == "pathway":  # the one that asks its view for more
+        return ["omics"]
     return {"Events": ["ehr"], "Vector": ["biomarker"], "Genotypes": ["genotype"]}[accepts]
 
 
@@ -149,6 +151,7 @@ GIVEN = {
     "encoder=kernel_genotype": ["modality.genotype.landmarks=100"],
     "encoder=pathway_genotype": [f"modality.genotype.genes={TOP / 'tests' / 'tiny_genes.csv'}"],
     "encoder=score_genotype": ["modality.genotype.components=2"],
+    "encoder=pathway": ["modality.omics.evidence=biomarker", f"modality.omics.groups={TOP / 'tests' / 'tiny_pathways.csv'}"],
     "cohort=files": [
         "cohort.evidence={clinical: {_target_: equipoise.cohort.plink.Plink, path: x, id: iid}}",
         "cohort.labels={_target_: equipoise.cohort.labels.Unlabelled, path: x.csv, id: id}",

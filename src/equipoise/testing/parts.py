@@ -68,7 +68,8 @@ def _vector(rng: np.random.Generator, rows: Tensor, size: int) -> Vector:
 def _vector_spec(rng: np.random.Generator) -> VectorSpec:
     edges = np.sort(rng.standard_normal((N_VALUES, 5)), 1).astype(np.float32)
     edges[0, 1:3] = edges[0, 1]  # a bin without width: many equal train values
-    return VectorSpec(N_VALUES, CARDINALITIES, edges)
+    # Groups that share a value, and a value (3) that is in none.
+    return VectorSpec(N_VALUES, CARDINALITIES, edges, {"first": np.array([0, 1]), "second": np.array([1, 2, 4])})
 
 
 def _allele_moments() -> tuple[np.ndarray, np.ndarray]:
