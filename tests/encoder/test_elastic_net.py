@@ -13,6 +13,7 @@ from equipoise.contract.tensors import Vector, VectorSpec
 from equipoise.encoder import Encoder
 from equipoise.encoder.elastic_net import ElasticNet
 from equipoise.encoder.linear import Linear
+from equipoise.head.point import PointHead
 from equipoise.testing.network_laws import seeded
 
 
@@ -100,16 +101,36 @@ def _trained(encoder: Encoder, x: np.ndarray, y: np.ndarray, *, lr: float, epoch
     return encoder
 
 
+def test_with_a_head_that_starts_near_zero_the_scores_do_not_die() -> None:
+    assert _held_out_r(_made(2000, d_model=8, laplace_scale=0.03, lr_scale=3.0), *_sparse_truth(1, n=300, n_values=2000, n_held_out=1000)) > 0.65
+
+
+def _held_out_r(encoder: Encoder, x: np.ndarray, y: np.ndarray, x_new: np.ndarray, y_new: np.ndarray) -> float:
+    """r on new rows after training with a point head as the learner does: Adam, 40 epochs in batches of 64, all penalties divided by n; noise variance 1."""
+    n, target, rows = x.shape[0], torch.from_numpy(y).float(), torch.from_numpy(x).float()
+    with seeded(3):
+        head = PointHead(d_in=8, n_params=1, bias=torch.zeros(1), layers=0, prior_scale=1.0, bias_scale=10.0)
+    own = {"params": list(encoder.parameters()), "lr": 0.002 * encoder.lr_scale}
+    optimizer, order = torch.optim.Adam([own, {"params": list(head.parameters())}], lr=0.002), torch.Generator().manual_seed(0)
+    for _ in range(40):
+        for row in torch.randperm(n, generator=order).split(64):
+            found = head(encoder(_part(rows[row].numpy())).h, n_draws=1, seed=0).value[0, :, 0]
+            loss = (found - target[row]).square().mean() / 2 + (encoder.penalty() + head.penalty()) / n
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    with torch.no_grad():
+        return float(np.corrcoef(head(encoder(_part(x_new)).h, n_draws=1, seed=0).value[0, :, 0], y_new)[0, 1])
+
+
 @pytest.mark.slow
 def test_ten_effects_among_two_thousand_are_found_as_well_as_by_scikit_learns_cross_validated_elastic_net() -> None:
     found: dict[str, list[float]] = {"elastic_net": [], "ElasticNetCV": [], "linear": []}
-    for seed in range(5):
+    for seed in range(10, 15):  # the scale 0.03 was chosen on seeds 0 to 4
         x, y, x_new, y_new = _sparse_truth(seed, n=300, n_values=2000, n_held_out=1000)
-        sparse = _trained(_made(2000), x, y, lr=0.01, epochs=40)
-        dense = [_trained(_linear(scale), x, y, lr=0.002 * 0.1, epochs=40) for scale in (0.3, 1.0, 3.0)]
-        found["elastic_net"].append(_r(sparse, x_new, y_new))
+        found["elastic_net"].append(_held_out_r(_made(2000, d_model=8, laplace_scale=0.03, lr_scale=3.0), x, y, x_new, y_new))
         # The best of three scales on the held-out rows: more than it could know.
-        found["linear"].append(max(_r(encoder, x_new, y_new) for encoder in dense))
+        found["linear"].append(max(_held_out_r(_linear(scale), x, y, x_new, y_new) for scale in (0.3, 1.0, 3.0)))
         chosen = ElasticNetCV(l1_ratio=[0.5, 0.9, 1.0], alphas=30, cv=5).fit(x, y)
         found["ElasticNetCV"].append(float(np.corrcoef(chosen.predict(x_new), y_new)[0, 1]))
     mean = {name: float(np.mean(r)) for name, r in found.items()}
@@ -119,12 +140,7 @@ def test_ten_effects_among_two_thousand_are_found_as_well_as_by_scikit_learns_cr
 
 def _linear(scale: float) -> Linear:
     with seeded(1):
-        return Linear(spec=_spec(2000), d_model=1, missing_effects=False, prior_scale=scale, lr_scale=1.0)
-
-
-def _r(encoder: Encoder, x: np.ndarray, y: np.ndarray) -> float:
-    with torch.no_grad():
-        return float(np.corrcoef(encoder(_part(x)).h[:, 0].numpy(), y)[0, 1])
+        return Linear(spec=_spec(2000), d_model=8, missing_effects=False, prior_scale=scale, lr_scale=0.1)
 
 
 @pytest.mark.parametrize(("wrong", "named"), [({"n_scores": 0}, "n_scores"), ({"n_scores": 2}, "n_scores"), ({"laplace_scale": 0.0}, "prior scale")])

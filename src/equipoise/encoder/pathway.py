@@ -63,7 +63,7 @@ class Pathway(Encoder):
         self.register_buffer("group_of", torch.repeat_interleave(torch.arange(size.shape[0]), size), persistent=False)
         self.register_buffer("root_size", size.sqrt(), persistent=False)
         # As in `elastic_net`: the gate is open, v is small and not zero.
-        self.gate = nn.Parameter(torch.full((size.shape[0],), sqrt(group_scale)))
+        self.gate = nn.Parameter(torch.full((size.shape[0],), 0.5))
         self.v = nn.Parameter(torch.randn(self.member.shape[0]) * 0.01)
         self.readout = nn.Parameter(torch.randn(size.shape[0], 2, d_model) / sqrt(2))
         self.place = None if one_token else nn.Parameter(torch.randn(size.shape[0], d_model) / sqrt(d_model))
