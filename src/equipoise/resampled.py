@@ -56,13 +56,18 @@ def with_resampled(config: Mapping[str, Any], cohort: Cohort, split: Split, role
             continue
         own = made.table.filter(pl.col("scenario") == SCENARIO_ALL)
         tables.append(own.with_columns(pl.lit(f"{RESAMPLED_PREFIX}{k}").alias("scenario")))
-    if len(lost) > _MOST_LOST * asked or asked - len(lost) < FEWEST:
+    if too_many_lost(asked, len(lost)):
         raise UserError(
             f"{len(lost)} of {asked} trainings on resampled rows could not be made",
             found=lost[0] if lost else "",
             mend="give more rows, or set validation.resampled=0",
         )
     return SplitFit(pl.concat(tables, how="diagonal_relaxed"), fit.notes | {"resampled": {"asked": asked, "lost": len(lost)}})
+
+
+def too_many_lost(asked: int, lost: int) -> bool:
+    """Whether what is left is no sample of what training gives: fewer than four fifths, or too few to show a spread."""
+    return lost > _MOST_LOST * asked or asked - lost < FEWEST
 
 
 def drawn(split: Split, cluster: np.ndarray, seed: int, k: int) -> Split:

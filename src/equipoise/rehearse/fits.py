@@ -16,6 +16,7 @@ from equipoise.calibration import Calibration
 from equipoise.cohort.frozen import Cohort
 from equipoise.cohort.split import Split
 from equipoise.comparator import Comparator
+from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
 from equipoise.contract.question import Question
 from equipoise.contract.tables import RESAMPLED_PREFIX, SCENARIO_ALL
@@ -23,7 +24,7 @@ from equipoise.fit import comparators_of, fit_split, teaching_rows
 from equipoise.learner.train import train_member
 from equipoise.predict_table import outcomes, prediction_table
 from equipoise.rehearse.stand_in import Additive
-from equipoise.resampled import drawn, with_resampled
+from equipoise.resampled import drawn, too_many_lost, with_resampled
 from equipoise.tune import with_values
 
 
@@ -79,10 +80,15 @@ def fitted(config: Mapping[str, Any], twin: Cohort, split: Split, question: Ques
 
 def _fast(config: Mapping[str, Any], twin: Cohort, split: Split, question: Question) -> Fits:
     """The stand-in in the network's place; its penalty is chosen on select rows. The same again on as many resampled rows as the config asks for."""
-    cluster, seed = twin.rows["cluster"].to_numpy(), int(config["seed"])
+    cluster, seed, asked, lost = twin.rows["cluster"].to_numpy(), int(config["seed"]), int(config["validation"]["resampled"]), 0
     tables, not_run = _fast_once(config, twin, split, question, SCENARIO_ALL)
-    for k in range(int(config["validation"]["resampled"])):
-        tables += _fast_once(config, twin, drawn(split, cluster, seed, k), question, f"{RESAMPLED_PREFIX}{k}")[0]
+    for k in range(asked):
+        try:
+            tables += _fast_once(config, twin, drawn(split, cluster, seed, k), question, f"{RESAMPLED_PREFIX}{k}")[0]
+        except UserError:
+            lost += 1
+            if too_many_lost(asked, lost):
+                raise
     required = [c.name for c in comparators_of(config) if c.required]
     return Fits(pl.concat(tables, how="diagonal_relaxed"), required, not_run, None)
 
