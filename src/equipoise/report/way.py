@@ -23,10 +23,10 @@ def way(finding: Finding) -> Html:
     if not lines:
         return Html("")
     worthwhile = float(finite(mapping(finding.results, "protocol").get("worthwhile_gain")) or 0.0)
-    head = ["Over", "Trainings", "Gain, this fitted model", "Spread over trainings (sd)", "Gain, this way of making it"]
+    head = ["Over", "Trainings", "This fitted model", "Spread (sd)", "This way of making it"]
     label = finding.metric(finding.primary).label if finding.primary else "primary endpoint"
     rows = [_row(name, line) for name, line in lines.items()]
-    caption = f"Gain in {label} (positive favours the model) with {finding.level_in_words} intervals, in {finding.rows_in_words}."
+    caption = f"Gain in {label} (positive favours the model) with {finding.level_in_words} intervals, in {finding.rows_in_words}; its spread over trainings."
     return section(
         "This model, and this way of making it",
         paragraph(LEAD),
