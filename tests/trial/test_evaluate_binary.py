@@ -34,7 +34,7 @@ def test_results_have_the_agreed_keys_and_are_json_without_nan(results: dict[str
     again = json.loads(json.dumps(results, allow_nan=False))
     assert set(again) == {
         "schema", "task", "kind", "target", "unit", "model", "role", "n", "prevalence", "protocol", "endpoints", "comparators", "comparisons", "verdict",
-        "verdict_detail", "secondary", "scenarios", "value", "curves", "uncertainty", "subgroups", "referral", "utility",
+        "verdict_detail", "secondary", "scenarios", "value", "curves", "uncertainty", "subgroups", "referral", "utility", "way",
     }  # fmt: skip
     names = {e.name for e in endpoints_of("binary", protocol())[0]}
     assert {"auroc", "auprc", "brier", "scaled_brier", "log_score", "calibration_in_the_large", "calibration_slope", "ici", "net_benefit"} == names
