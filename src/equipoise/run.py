@@ -21,7 +21,7 @@ from equipoise.cohort.groups import check_subgroups, with_subgroups
 from equipoise.cohort.outcomes import check_events, event_counts
 from equipoise.cohort.roles import check_disjoint, fold_split, folds_of
 from equipoise.cohort.split import Split
-from equipoise.conformed import check_conformal
+from equipoise.conformed import check_conformal, halves
 from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
 from equipoise.contract.tables import Role
@@ -251,7 +251,7 @@ def _check_split(config: Mapping[str, Any], cohort: Cohort, split: Split) -> Non
             min_held_out=int(config["validation"]["min_events_held_out"]),
             of=f"target {node['target']!r}",
         )
-        _check_calibrate(config["calibration"], target, split, node["target"])
+        _check_calibrate(config, cohort, target, split, node["target"])
 
 
 def _check_protocol(config: Mapping[str, Any], node: Mapping[str, Any], target: TargetTable) -> None:
@@ -261,15 +261,18 @@ def _check_protocol(config: Mapping[str, Any], node: Mapping[str, Any], target: 
     endpoints_of(target.kind, protocol, tuple(float(h) for h in horizons))
 
 
-def _check_calibrate(node: Mapping[str, Any], target: TargetTable, split: Split, name: str) -> None:
+def _check_calibrate(config: Mapping[str, Any], cohort: Cohort, target: TargetTable, split: Split, name: str) -> None:
     """What recalibration would refuse after hours of training is refused before them."""
+    node, rows = config["calibration"], split.calibrate
     minimum = int(node.get("min_events") or 0)
-    if not split.calibrate.size or target.kind not in ("binary", "continuous"):
+    if not rows.size or target.kind not in ("binary", "continuous"):
         return
-    found = event_counts(target, split.calibrate)
+    recalibrating, _ = halves(config["conformal"], node, cohort.rows["cluster"].to_numpy()[rows], 0)
+    found = event_counts(target, rows[recalibrating])
     if min(found.values()) < minimum:
+        beside = "" if recalibrating.all() else ", in the half that a conformal option leaves"
         raise UserError(
-            f"Target {name!r} has too few calibrate rows for recalibration",
+            f"Target {name!r} has too few calibrate rows for recalibration{beside}",
             expected=f"at least {minimum} of each kind",
             found=", ".join(f"{k}: {v}" for k, v in found.items()),
             mend="give more rows the role calibrate, or choose calibration=none",
