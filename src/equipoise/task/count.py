@@ -12,17 +12,16 @@ from torch.nn import functional as F
 
 from equipoise.cohort.draft import TargetTable
 from equipoise.contract.errors import UserError
-from equipoise.contract.question import Question
 from equipoise.contract.tensors import Draws, Target
-from equipoise.task import Answer, Task, observed_rows, refuse_unsupported, standard_scale
-from equipoise.task.spread import spread_shift
+from equipoise.task import Answer, observed_rows, refuse_unsupported, standard_scale
+from equipoise.task.spread import ContinuousTask
 
 LEAST_DISPERSION = 0.01
 """Dispersion at the start, at least: that of counts which vary as a Poisson's has no logarithm."""
 
 
 @final
-class CountTask(Task):
+class CountTask(ContinuousTask):
     """y in 0, 1, 2, ... with mean mu = exp(l) (K = 1); variance mu (poisson) or mu + alpha mu^2 (negative_binomial, one alpha for all rows).
 
     Every row is taken to be watched equally long: a target carries no exposure. Mean and variance are stated in events, the variance sized on select
@@ -37,9 +36,7 @@ class CountTask(Task):
     Source: Cameron and Trivedi (2013), sections 3.2 and 3.3 (NB2).
     """
 
-    kind = "continuous"
     log_dispersion: nn.Parameter | None
-    log_shift: Tensor
 
     def __init__(self, *, target: str, distribution: Literal["poisson", "negative_binomial"], log_dispersion_scale: float) -> None:
         super().__init__(target=target)
@@ -49,7 +46,6 @@ class CountTask(Task):
             )
         self.log_dispersion_scale = float(log_dispersion_scale)
         self.register_parameter("log_dispersion", nn.Parameter(torch.zeros(())) if distribution == "negative_binomial" else None)
-        self.register_buffer("log_shift", torch.zeros(()), persistent=False)
         self.log_mean, self.base_dispersion = 0.0, 1.0
 
     def setup(self, train: TargetTable) -> None:
@@ -87,9 +83,6 @@ class CountTask(Task):
         variance = (mean + self._dispersion() * mean.square()) * torch.exp(2 * self.log_shift.double())
         return Answer(labels=("",), mean=mean, variance=variance, form=("variance",))
 
-    def question(self, name: str, evidences: tuple[str, ...]) -> Question:
-        return Question(task=name, target=self.target, kind="continuous", evidences=evidences)
-
     def hessian(self, params: Tensor) -> Tensor:
         """Fisher information mu / (1 + alpha mu)."""
         mean = torch.exp(params)
@@ -99,18 +92,12 @@ class CountTask(Task):
         """log(alpha / start)^2 / (2 log_dispersion_scale^2); none for a Poisson."""
         return torch.zeros(()) if self.log_dispersion is None else self.log_dispersion.square() / (2 * self.log_dispersion_scale**2)
 
-    def fit_spread(self, draws: Draws, target: Target) -> None:
-        """Sizes the stated variance, not the likelihood's dispersion, by the errors of these rows, see `spread_shift`."""
-        shift = spread_shift(self.answer(draws), target)
-        if shift is not None:
-            self.log_shift.copy_(self.log_shift + shift.to(self.log_shift))
-
     def state(self) -> dict[str, Any]:
-        return {"log_mean": self.log_mean, "base_dispersion": self.base_dispersion, "log_shift": float(self.log_shift)}
+        return {**super().state(), "log_mean": self.log_mean, "base_dispersion": self.base_dispersion}
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.log_mean, self.base_dispersion = float(state["log_mean"]), float(state["base_dispersion"])
-        self.log_shift.fill_(float(state["log_shift"]))
+        super().load_state(state)
 
     def _dispersion(self) -> Tensor:
         """alpha, f64 (), 0 for a Poisson."""

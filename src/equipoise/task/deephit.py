@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
 from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Draws, Target
-from equipoise.task.follow_up import FollowUp, HorizonTask, edges_of, interval_of, passed_of, refuse_no_interval
+from equipoise.task.follow_up import FollowUp
+from equipoise.task.intervals import IntervalTask, edges_of, interval_of, passed_of
 
 
 @final
-class DeepHitTask(HorizonTask):
+class DeepHitTask(IntervalTask):
     """P(cause c in interval j | z) = p_jc, a softmax over J C logits and one of 0 for "nothing by t_J" (K = J C, interval by interval).
 
     Intervals are those of `TimeToEventTask`; within one, incidence is linear. Likelihood: p_kc of an event of cause c in interval k, or the
@@ -35,30 +36,18 @@ class DeepHitTask(HorizonTask):
     """
 
     batch_loss: ClassVar[bool] = True
-    edges: Tensor
-    base: tuple[float, ...]
 
     def __init__(self, *, target: str, n_intervals: int, rank_weight: float, sigma: float, horizons_days: list[float] | None) -> None:
-        super().__init__(target=target, horizons_days=horizons_days)
-        refuse_no_interval(target, n_intervals)
+        super().__init__(target=target, n_intervals=n_intervals, horizons_days=horizons_days)
         if not (rank_weight >= 0 and sigma > 0):
             raise UserError(
                 f"Ranking of the task on {target!r}", expected="rank_weight >= 0 and sigma > 0", found=f"{rank_weight:g} and {sigma:g}", mend="correct them"
             )
-        self.n_intervals, self.rank_weight, self.sigma = n_intervals, float(rank_weight), float(sigma)
-        self.register_buffer("edges", torch.zeros(2), persistent=False)
-        self.base = (0.0,)
+        self.rank_weight, self.sigma = float(rank_weight), float(sigma)
 
     def learn(self, train: FollowUp) -> None:
         self.edges = edges_of(train, self.n_intervals)
         self.base = tuple(self._most_likely(train).tolist())
-
-    @property
-    def n_params(self) -> int:
-        return (len(self.edges) - 1) * self.n_causes
-
-    def start(self) -> Tensor:
-        return torch.tensor(self.base)
 
     def loss(self, draws: Draws, target: Target) -> Tensor:
         """Negative log likelihood and ranking, (B,)."""
@@ -78,14 +67,6 @@ class DeepHitTask(HorizonTask):
         """Cumulative incidence of cause 1 at every horizon, f64 (S, B, H)."""
         horizons = torch.tensor(self.horizons_days, dtype=torch.float64, device=self.edges.device)
         return torch.exp(self._log_p(draws.value.double())[0][..., 0]) @ passed_of(horizons, self.edges.double()).T
-
-    def state(self) -> dict[str, Any]:
-        return {**super().state(), "edges": self.edges.tolist(), "base": list(self.base)}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        super().load_state(state)
-        self.edges = torch.tensor(state["edges"], dtype=torch.float32, device=self.edges.device)
-        self.base = tuple(state["base"])
 
     def _log_p(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """log p_jc, (S, B, J, C), and the log probability of nothing by t_J, (S, B)."""

@@ -108,34 +108,6 @@ class HorizonTask(Task):
         self.n_causes, self.horizons_days = int(state["n_causes"]), tuple(state["horizons_days"])
 
 
-def edges_of(train: FollowUp, n_intervals: int) -> Tensor:
-    """0 and the quantiles of the train rows' event times, f32 (J + 1,), J <= n_intervals (fewer where times are tied): as many events in each interval."""
-    times = train.time[train.event > 0].numpy()
-    levels = np.arange(1, n_intervals + 1) / n_intervals
-    cuts = np.unique(np.quantile(times, levels, method="inverted_cdf"))
-    edges = torch.tensor([0.0, *cuts[cuts > 0].tolist()])
-    # Whoever has the event at time zero, or all of them, still needs one interval.
-    return edges if len(edges) > 1 else torch.tensor([0.0, float(train.time.max().clamp(min=1.0))])
-
-
-def refuse_no_interval(target: str, n_intervals: int) -> None:
-    """Raises UserError where fewer than one interval is asked for."""
-    if n_intervals < 1:
-        raise UserError(f"n_intervals of the task on {target!r}", expected="at least 1", found=str(n_intervals), mend="set n_intervals of the task")
-
-
-def interval_of(follow_up: FollowUp, edges: Tensor) -> tuple[Tensor, Tensor]:
-    """The number of the interval (t_{j-1}, t_j] that holds each time, i64 (B,), and whether an event happened by t_J, bool (B,)."""
-    right = edges[1:].contiguous()
-    interval = torch.searchsorted(right, follow_up.time.contiguous())
-    return interval.clamp(max=len(right) - 1), (follow_up.event > 0) & (interval < len(right))
-
-
-def passed_of(horizons_days: Tensor, edges: Tensor) -> Tensor:
-    """The share of each interval that lies before each horizon, (H, J), in [0, 1]."""
-    return ((horizons_days[:, None] - edges[:-1]) / edges.diff()).clamp(0, 1)
-
-
 def _horizons(target: str, wanted: list[float] | None, time: Tensor, event: Tensor) -> tuple[float, ...]:
     if wanted is None:
         times = time[(event == 1) & (time > 0)].numpy().astype(float)

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from equipoise.contract.tensors import Draws, Target
-from equipoise.task.follow_up import FollowUp, HorizonTask, edges_of, refuse_no_interval
+from equipoise.task.follow_up import FollowUp
+from equipoise.task.intervals import IntervalTask, edges_of
 
 
 @final
-class PiecewiseExponentialTask(HorizonTask):
+class PiecewiseExponentialTask(IntervalTask):
     """Hazard of cause c at t in interval j: lambda_jc = exp(l_jc) a day; the parameters are l, interval by interval (K = J C).
 
     Exact log likelihood of a row followed from entry to t: [event of cause c in interval k] l_kc - sum_jc e_j exp(l_jc), with e_j the days of interval
@@ -30,16 +31,6 @@ class PiecewiseExponentialTask(HorizonTask):
     Source: Friedman (1982), eq. 2.1; Kalbfleisch and Prentice (2002), section 8.2, for competing causes.
     """
 
-    edges: Tensor
-    base: tuple[float, ...]
-
-    def __init__(self, *, target: str, n_intervals: int, horizons_days: list[float] | None) -> None:
-        super().__init__(target=target, horizons_days=horizons_days)
-        refuse_no_interval(target, n_intervals)
-        self.n_intervals = n_intervals
-        self.register_buffer("edges", torch.zeros(2), persistent=False)
-        self.base = (0.0,)
-
     def learn(self, train: FollowUp) -> None:
         self.edges = edges_of(train, self.n_intervals)
         self.edges[-1] = math.inf
@@ -51,13 +42,6 @@ class PiecewiseExponentialTask(HorizonTask):
         # Half a row's events and as much exposure as they take at the overall rate: no interval starts at a hazard of zero.
         rate = (events.sum() / days.sum().clamp(min=1.0)).clamp(min=1e-12)
         self.base = tuple(torch.log((events + 0.5 / self.n_causes) / (days + 0.5 / rate)[:, None]).flatten().tolist())
-
-    @property
-    def n_params(self) -> int:
-        return (len(self.edges) - 1) * self.n_causes
-
-    def start(self) -> Tensor:
-        return torch.tensor(self.base)
 
     def loss(self, draws: Draws, target: Target) -> Tensor:
         """Negative log likelihood of the piecewise constant hazards, (B,), times in days."""
@@ -82,12 +66,10 @@ class PiecewiseExponentialTask(HorizonTask):
         return torch.stack(risks, -1)
 
     def state(self) -> dict[str, Any]:
-        return {**super().state(), "edges": self.edges.tolist()[:-1], "base": list(self.base)}
+        return {**super().state(), "edges": self.edges.tolist()[:-1]}  # the last one is no number
 
     def load_state(self, state: dict[str, Any]) -> None:
-        super().load_state(state)
-        self.edges = torch.tensor([*state["edges"], math.inf], dtype=torch.float32, device=self.edges.device)
-        self.base = tuple(state["base"])
+        super().load_state({**state, "edges": [*state["edges"], math.inf]})
 
     def _log_rates(self, value: Tensor) -> Tensor:
         """(S, B, J, C)."""

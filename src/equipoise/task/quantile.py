@@ -15,17 +15,16 @@ from torch.nn import functional as F
 
 from equipoise.cohort.draft import TargetTable
 from equipoise.contract.errors import UserError
-from equipoise.contract.question import Question
 from equipoise.contract.tensors import Draws, Target
-from equipoise.task import Answer, Task, observed_rows, refuse_unsupported, standard_scale
-from equipoise.task.spread import spread_shift
+from equipoise.task import Answer, observed_rows, refuse_unsupported, standard_scale
+from equipoise.task.spread import ContinuousTask
 
 LEAST_GAP = 1e-3
 """Standard deviations between neighbouring quantiles at the start, at least."""
 
 
 @final
-class QuantileTask(Task):
+class QuantileTask(ContinuousTask):
     """Quantiles q_1 < ... < q_K of y at given levels, on the train rows' standard scale.
 
     The level nearest one half has q = v; from there each neighbour lies softplus(v_j) further out, so no two cross. Loss: the mean over levels of the
@@ -44,9 +43,6 @@ class QuantileTask(Task):
     Source: Koenker and Bassett (1978), eq. 3.1; Yu and Moyeed (2001), eq. 4 (working likelihood); the distribution through the quantiles is ours.
     """
 
-    kind = "continuous"
-    log_shift: Tensor
-
     def __init__(self, *, target: str, levels: list[float], log_scale_scale: float) -> None:
         super().__init__(target=target)
         if len(levels) < 2 or not all(0 < a < b < 1 for a, b in itertools.pairwise(levels)):
@@ -56,7 +52,6 @@ class QuantileTask(Task):
         self.middle = int(np.abs(np.array(levels) - 0.5).argmin())
         self.mean_weights, self.square_weights = normal_moments(self.levels)
         self.log_scale = nn.Parameter(torch.zeros(()))
-        self.register_buffer("log_shift", torch.zeros(()), persistent=False)
         self.mean, self.sd, self.base, self.base_scale = math.nan, math.nan, (0.0,) * len(levels), 1.0
 
     def setup(self, train: TargetTable) -> None:
@@ -103,26 +98,17 @@ class QuantileTask(Task):
         variance = ((centred @ self.square_weights.to(q)) * centred).sum(-1, keepdim=True).clamp(min=0.0) * torch.exp(2 * self.log_shift.to(q))
         return Answer(labels=("",), mean=self.mean + self.sd * mean, variance=self.sd**2 * variance, form=("variance",))
 
-    def question(self, name: str, evidences: tuple[str, ...]) -> Question:
-        return Question(task=name, target=self.target, kind="continuous", evidences=evidences)
-
     def penalty(self) -> Tensor:
         """log(b / base)^2 / (2 log_scale_scale^2)."""
         return self.log_scale.square() / (2 * self.log_scale_scale**2)
 
-    def fit_spread(self, draws: Draws, target: Target) -> None:
-        """Sizes the stated variance, not the quantiles, by the errors of these rows, see `spread_shift`."""
-        shift = spread_shift(self.answer(draws), target)
-        if shift is not None:
-            self.log_shift.copy_(self.log_shift + shift.to(self.log_shift))
-
     def state(self) -> dict[str, Any]:
-        return {"mean": self.mean, "sd": self.sd, "base": list(self.base), "base_scale": self.base_scale, "log_shift": float(self.log_shift)}
+        return {**super().state(), "mean": self.mean, "sd": self.sd, "base": list(self.base), "base_scale": self.base_scale}
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.mean, self.sd, self.base_scale = float(state["mean"]), float(state["sd"]), float(state["base_scale"])
         self.base = tuple(state["base"])
-        self.log_shift.fill_(float(state["log_shift"]))
+        super().load_state(state)
 
     def _standard(self, value: Tensor) -> Tensor:
         """Standardised quantiles (S, B, K)."""

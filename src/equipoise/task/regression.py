@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.cohort.draft import TargetTable
-from equipoise.contract.question import Question
 from equipoise.contract.tensors import Draws, Target
-from equipoise.task import Answer, Task, normal_nll, observed_rows, refuse_unsupported, standard_scale
-from equipoise.task.spread import spread_shift
+from equipoise.task import Answer, normal_nll, observed_rows, refuse_unsupported, standard_scale
+from equipoise.task.spread import ContinuousTask
 
 
 @final
-class RegressionTask(Task):
+class RegressionTask(ContinuousTask):
     """y ~ N(mean + sd * m, (sd * sigma)^2) with mean and sd of the train rows, so that m and log(sigma) are of order one whatever the unit.
 
     The loss is that of the standardised outcome: log(sd) nats less than in the outcome's unit.
@@ -29,15 +28,12 @@ class RegressionTask(Task):
     Source: ours; the heteroscedastic form is that of Nix and Weigend (1994), eq. 3.
     """
 
-    kind = "continuous"
     log_sigma: nn.Parameter | None
-    log_shift: Tensor
 
     def __init__(self, *, target: str, heteroscedastic: bool, log_sigma_scale: float) -> None:
         super().__init__(target=target)
         self.heteroscedastic, self.log_sigma_scale = heteroscedastic, float(log_sigma_scale)
         self.register_parameter("log_sigma", None if heteroscedastic else nn.Parameter(torch.zeros(())))
-        self.register_buffer("log_shift", torch.zeros(()), persistent=False)
         self.mean, self.sd = math.nan, math.nan
 
     def setup(self, train: TargetTable) -> None:
@@ -64,9 +60,6 @@ class RegressionTask(Task):
         variance = self.sd**2 * torch.exp(2 * self._log_sigma(value))[..., None].expand_as(mean)
         return Answer(labels=("",), mean=mean, variance=variance, form=("variance",))
 
-    def question(self, name: str, evidences: tuple[str, ...]) -> Question:
-        return Question(task=name, target=self.target, kind="continuous", evidences=evidences)
-
     def hessian(self, params: Tensor) -> Tensor:
         """1 / sigma^2 in the mean, and 2 in log(sigma) where that is a parameter: the Fisher information of the normal."""
         precision = torch.exp(-2 * self._log_sigma(params)).expand(params.shape[:-1])
@@ -77,19 +70,12 @@ class RegressionTask(Task):
         """log(sigma)^2 / (2 log_sigma_scale^2)."""
         return torch.zeros(()) if self.log_sigma is None else self.log_sigma.square() / (2 * self.log_sigma_scale**2)
 
-    @torch.no_grad()
-    def fit_spread(self, draws: Draws, target: Target) -> None:
-        """Scales sigma so that the mean predictive variance over these rows is their mean squared error, see `spread_shift`."""
-        shift = spread_shift(self.answer(draws), target)
-        if shift is not None:
-            self.log_shift.copy_(self.log_shift + shift.to(self.log_shift))
-
     def state(self) -> dict[str, Any]:
-        return {"mean": self.mean, "sd": self.sd, "log_shift": float(self.log_shift)}
+        return {**super().state(), "mean": self.mean, "sd": self.sd}
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.mean, self.sd = float(state["mean"]), float(state["sd"])
-        self.log_shift.fill_(float(state.get("log_shift", 0.0)))
+        super().load_state(state)
 
     def _log_sigma(self, value: Tensor) -> Tensor:
         return (value[..., 1] if self.log_sigma is None else self.log_sigma.to(value)) + self.log_shift.to(value)

@@ -11,14 +11,13 @@ from torch import Tensor, nn
 
 from equipoise.cohort.draft import TargetTable
 from equipoise.contract.errors import UserError
-from equipoise.contract.question import Question
 from equipoise.contract.tensors import Draws, Target
-from equipoise.task import Answer, Task, observed_rows, refuse_unsupported, standard_scale
-from equipoise.task.spread import spread_shift
+from equipoise.task import Answer, observed_rows, refuse_unsupported, standard_scale
+from equipoise.task.spread import ContinuousTask
 
 
 @final
-class StudentTTask(Task):
+class StudentTTask(ContinuousTask):
     """y = centre + scale * (m + sigma * t_df), with centre and scale the most likely ones of the train rows for that t.
 
     The loss is that of (y - centre) / scale. Stated are the mean centre + scale * m and the variance (scale sigma)^2 df / (df - 2), sized on select
@@ -33,9 +32,7 @@ class StudentTTask(Task):
     Source: Lange, Little and Taylor (1989), eqs. 1 (model), 6 (EM for the start) and appendix B (information).
     """
 
-    kind = "continuous"
     log_sigma: nn.Parameter | None
-    log_shift: Tensor
 
     def __init__(self, *, target: str, df: float, heteroscedastic: bool, log_sigma_scale: float) -> None:
         super().__init__(target=target)
@@ -43,7 +40,6 @@ class StudentTTask(Task):
             raise UserError(f"df of the task on {target!r}", expected="above 2: with fewer there is no variance to state", found=f"{df:g}", mend="raise df")
         self.df, self.heteroscedastic, self.log_sigma_scale = float(df), heteroscedastic, float(log_sigma_scale)
         self.register_parameter("log_sigma", None if heteroscedastic else nn.Parameter(torch.zeros(())))
-        self.register_buffer("log_shift", torch.zeros(()), persistent=False)
         self.centre, self.scale = math.nan, math.nan
 
     def setup(self, train: TargetTable) -> None:
@@ -77,9 +73,6 @@ class StudentTTask(Task):
         variance = self.scale**2 * self.df / (self.df - 2) * torch.exp(2 * (self._log_sigma(value) + self.log_shift.to(value)))
         return Answer(labels=("",), mean=mean, variance=variance[..., None].expand_as(mean), form=("variance",))
 
-    def question(self, name: str, evidences: tuple[str, ...]) -> Question:
-        return Question(task=name, target=self.target, kind="continuous", evidences=evidences)
-
     def hessian(self, params: Tensor) -> Tensor:
         """Fisher information: (df + 1) / ((df + 3) sigma^2) in the mean, 2 df / (df + 3) in log(sigma) where that is a parameter."""
         precision = ((self.df + 1) / (self.df + 3) * torch.exp(-2 * self._log_sigma(params))).expand(params.shape[:-1])
@@ -90,18 +83,12 @@ class StudentTTask(Task):
         """log(sigma)^2 / (2 log_sigma_scale^2)."""
         return torch.zeros(()) if self.log_sigma is None else self.log_sigma.square() / (2 * self.log_sigma_scale**2)
 
-    def fit_spread(self, draws: Draws, target: Target) -> None:
-        """Sizes the stated variance, not the likelihood's sigma, by the errors of these rows, see `spread_shift`."""
-        shift = spread_shift(self.answer(draws), target)
-        if shift is not None:
-            self.log_shift.copy_(self.log_shift + shift.to(self.log_shift))
-
     def state(self) -> dict[str, Any]:
-        return {"centre": self.centre, "scale": self.scale, "log_shift": float(self.log_shift)}
+        return {**super().state(), "centre": self.centre, "scale": self.scale}
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.centre, self.scale = float(state["centre"]), float(state["scale"])
-        self.log_shift.fill_(float(state["log_shift"]))
+        super().load_state(state)
 
     def _log_sigma(self, value: Tensor) -> Tensor:
         return value[..., 1] if self.log_sigma is None else self.log_sigma.to(value)

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Draws, Target
-from equipoise.task.follow_up import FollowUp, HorizonTask, edges_of, interval_of, passed_of, refuse_no_interval
+from equipoise.task.follow_up import FollowUp
+from equipoise.task.intervals import IntervalTask, edges_of, interval_of, passed_of
 
 
 @final
-class TimeToEventTask(HorizonTask):
+class TimeToEventTask(IntervalTask):
     """Risk of cause 1 by each horizon in the presence of C - 1 competing causes.
 
     Interval j is (t_{j-1}, t_j], t_0 = 0, the others quantiles of the train rows' event times, so that each holds as many events. Given survival
@@ -37,26 +38,9 @@ class TimeToEventTask(HorizonTask):
     Source: Tutz and Schmid (2016), chapter 8 (multinomial discrete hazard); Cutler and Ederer (1958) for the exposure of the censored.
     """
 
-    edges: Tensor
-    base: tuple[float, ...]
-
-    def __init__(self, *, target: str, n_intervals: int, horizons_days: list[float] | None) -> None:
-        super().__init__(target=target, horizons_days=horizons_days)
-        refuse_no_interval(target, n_intervals)
-        self.n_intervals = n_intervals
-        self.register_buffer("edges", torch.zeros(2), persistent=False)
-        self.base = (0.0,)
-
     def learn(self, train: FollowUp) -> None:
         self.edges = edges_of(train, self.n_intervals)
         self.base = tuple(self._base_logits(train).tolist())
-
-    @property
-    def n_params(self) -> int:
-        return (len(self.edges) - 1) * self.n_causes
-
-    def start(self) -> Tensor:
-        return torch.tensor(self.base)
 
     def loss(self, draws: Draws, target: Target) -> Tensor:
         """Negative log likelihood of the discrete hazards, (B,)."""
@@ -75,14 +59,6 @@ class TimeToEventTask(HorizonTask):
         happens = survived * torch.exp(log_hazard[..., 0])
         horizons = torch.tensor(self.horizons_days, dtype=torch.float64, device=self.edges.device)
         return happens @ passed_of(horizons, self.edges.double()).T
-
-    def state(self) -> dict[str, Any]:
-        return {**super().state(), "edges": self.edges.tolist(), "base": list(self.base)}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        super().load_state(state)
-        self.edges = torch.tensor(state["edges"], dtype=torch.float32, device=self.edges.device)
-        self.base = tuple(state["base"])
 
     def _log_hazards(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """log(1 - h_j), (S, B, J), and log h_jc, (S, B, J, C)."""
