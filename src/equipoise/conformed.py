@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
@@ -111,10 +111,9 @@ def stated(question: Question, columns: Mapping[str, np.ndarray], mean: np.ndarr
 
 def columns_of(held: Held, question: Question) -> dict[str, np.ndarray]:
     """Columns of the predictions table; the interval of a continuous outcome takes the place of the credible one of its mean."""
-    kept = ("lo", "hi") if question.kind == "continuous" else ("set_event", "set_no_event", "time_lo_days")
-    of = {f.name: getattr(held, f.name) for f in fields(held)}
-    made = {"lo": of["lo"], "hi": of["hi"], "set_event": of["event"], "set_no_event": of["no_event"], "time_lo_days": of["time_lo_days"]}
-    return {name: made[name] for name in kept}
+    if question.kind == "continuous":
+        return {"lo": held.lo, "hi": held.hi}
+    return {"set_event": held.event, "set_no_event": held.no_event, "time_lo_days": held.time_lo_days}
 
 
 def said_of(conformal: Conformal) -> dict[str, Any]:

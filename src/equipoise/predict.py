@@ -170,7 +170,7 @@ class Ensemble:
         cohort: Cohort,
         rows: np.ndarray,
         node: Mapping[str, Any],
-        conformal: Mapping[str, Any] | None = None,
+        conformal: Mapping[str, Any] = NO_CONFORMAL,
         *,
         draws: int,
         seed: int = 0,
@@ -183,14 +183,14 @@ class Ensemble:
             cohort: the training cohort.
             rows: i64; none leaves the ensemble without recalibration.
             node: config node of the calibration.
-            conformal: config node of the conformal option; None for none.
+            conformal: config node of the conformal option.
             draws: as in `predict`.
             seed: likewise.
         """
         self._calibrations, self._conformals = Fitted(), Fitted()
         if not rows.size:
             return
-        recalibrating, kept = halves(conformal or NO_CONFORMAL, node, cohort.rows["cluster"].to_numpy()[rows], seed)
+        recalibrating, kept = halves(conformal, node, cohort.rows["cluster"].to_numpy()[rows], seed)
         calibrations: dict[str, Calibration] = {q.task: make(node) for q in self.questions}
         blocks = [self._answers(cohort, r, draws, seed, frozenset(), "cpu", BATCH_ROWS) for r in _in_blocks(np.asarray(rows, dtype=np.int64))]
         present = np.concatenate([b.present for b in blocks])
@@ -199,7 +199,7 @@ class Ensemble:
             outcome, observed = outcomes(cohort, question, rows)
             calibrations[question.task].fit(question, whole[question.task].mean.mean(0), outcome, observed & present.any(1) & recalibrating)
         self._calibrations = Fitted(dict(node), calibrations)
-        if not kept.any() or conformal is None:
+        if not kept.any():
             return
         conformals: dict[str, Conformal] = {}
         for question in self.questions:
@@ -207,8 +207,9 @@ class Ensemble:
             if question.kind in made.kinds:
                 outcome, observed = outcomes(cohort, question, rows)
                 own, calibration = whole[question.task], calibrations[question.task]
-                columns = _columns(question, own, calibration, made.level)
-                told = stated(question, columns, *_after(question, own, calibration), made.level)
+                each = _recalibrated(own, calibration)
+                columns = _columns(question, own, calibration, each, made.level)
+                told = stated(question, columns, each, _factor(question, calibration) * own.variance, made.level)
                 group = groups_by(made.by, cohort, rows, self.models[0].network.evidences, present)
                 made.fit(question, told, outcome, observed & present.any(1) & kept, cohort.rows["cluster"].to_numpy()[rows], group)
                 conformals[question.task] = made
@@ -257,9 +258,10 @@ class Ensemble:
         columns = {}
         for question in self.questions:
             own, calibration = joint.by_task[question.task], self._calibrations.by_task.get(question.task)
-            columns[question.task] = made = _columns(question, own, calibration, level)
+            each = _recalibrated(own, calibration)
+            columns[question.task] = made = _columns(question, own, calibration, each, level)
             if (conformal := self._conformals.by_task.get(question.task)) is not None:
-                told = stated(question, made, *_after(question, own, calibration), conformal.level)
+                told = stated(question, made, each, _factor(question, calibration) * own.variance, conformal.level)
                 group = groups_by(conformal.by, cohort, rows, self.models[0].network.evidences, joint.present)
                 made |= columns_of(conformal.apply(told, group), question)
             for value in made.values():
@@ -293,11 +295,11 @@ class Ensemble:
         return readers
 
 
-def _columns(question: Question, own: Answered, calibration: Calibration | None, level: float) -> dict[str, np.ndarray]:
-    """risk_raw, risk, lo, hi, aleatoric, epistemic, total, each f64 (n, L), and the propensity (n,) where there is one."""
+def _columns(question: Question, own: Answered, calibration: Calibration | None, each: np.ndarray, level: float) -> dict[str, np.ndarray]:
+    """risk_raw, risk, lo, hi, aleatoric, epistemic, total, each f64 (n, L), and the propensity (n,) where there is one; ``each``: see `_recalibrated`."""
     risk_raw = own.mean.mean(0)
     risk = risk_raw.copy() if calibration is None else calibration.apply(risk_raw)
-    interval, parts = credible_interval(_recalibrated(own, calibration), level), decompose(own.mean, own.variance, own.form, own.exclusive)
+    interval, parts = credible_interval(each, level), decompose(own.mean, own.variance, own.form, own.exclusive)
     factor = _factor(question, calibration)
     columns = {"risk_raw": risk_raw, "risk": risk, "lo": interval.lo, "hi": interval.hi}
     columns |= {k: factor * getattr(parts, k) for k in ("aleatoric", "epistemic", "total")}
@@ -312,11 +314,6 @@ def _recalibrated(own: Answered, calibration: Calibration | None) -> np.ndarray:
 def _factor(question: Question, calibration: Calibration | None) -> float:
     """A recalibrated mean has other residuals; the calibration says by how much (continuous outcomes)."""
     return float(getattr(calibration, "variance_factor", 1.0)) if question.kind == "continuous" else 1.0
-
-
-def _after(question: Question, own: Answered, calibration: Calibration | None) -> tuple[np.ndarray, np.ndarray]:
-    """The draws' means and variances after recalibration, f64 (S, n, L) each."""
-    return _recalibrated(own, calibration), _factor(question, calibration) * own.variance
 
 
 def _interval(n_draws: int, level: float) -> dict[str, Any]:

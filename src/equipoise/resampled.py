@@ -16,11 +16,10 @@ from equipoise.cohort.split import Split
 from equipoise.contract.errors import UserError
 from equipoise.contract.tables import RESAMPLED_PREFIX, SCENARIO_ALL, Role
 from equipoise.fit import SplitFit, fit_split, resampled_rows
+from equipoise.trial.way import FEWEST
 
 log = logging.getLogger("equipoise.resampled")
 
-FEWEST = 5
-"""With fewer trainings their spread is hardly known."""
 _MOST_LOST = 0.2
 """Larger shares of resamples that could not be fitted are no sample of what training gives."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -11,52 +12,70 @@ from torch import Tensor
 
 from equipoise.batches import Batches
 from equipoise.contract.counter import stream_seed
-from equipoise.contract.tensors import Draws, Target
+from equipoise.contract.tensors import Batch, Draws, Target
 from equipoise.head import Head, Likelihood
 from equipoise.network import Network
 from equipoise.task import Task
 
 
+@dataclass(frozen=True)
+class Seen:
+    """Rows as a trained network sees them, with nothing dropped.
+
+    Args:
+        z: f32 (n, D), before the head.
+        present: bool (n,), whether any evidence is.
+        targets: by task.
+    """
+
+    z: Tensor
+    present: Tensor
+    targets: dict[str, Target]
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, network: Network, batches: Batches, chunks: Sequence[np.ndarray]) -> Self:
+        """Of these rows, given in parts that fit into memory; there may be none."""
+        whole = [batches(rows) for rows in chunks if len(rows)]
+        if not whole:
+            return cls(torch.zeros(0, network.fusion.d_out), torch.zeros(0, dtype=torch.bool), {})
+        z = torch.cat([network.encode(batch) for batch in whole])
+        return cls(z, torch.cat([batch.present.any(1) for batch in whole]), joined_targets(whole))
+
+
 @torch.no_grad()
-def finish_parts(network: Network, batches: Batches, chunks: Sequence[np.ndarray], *, n_draws: int, seed: int, independent: float) -> None:
-    """Calls ``head.fit`` and every ``task.fit`` that does something, on all train rows with nothing dropped.
+def finish_parts(network: Network, train: Seen, *, n_draws: int, seed: int, independent: float) -> None:
+    """Calls ``head.fit`` and every ``task.fit`` that does something.
 
     Args:
         network: trained, in evaluation mode.
-        batches: of the training cohort, with targets.
-        chunks: train rows, in parts that fit into memory.
+        train: the train rows.
         n_draws: S of the draws that tasks see.
         seed: of the draws.
         independent: subjects over rows, in (0, 1]: several rows of a subject are told to the head as so many fewer.
     """
     fits_head = type(network.head).fit is not Head.fit
     fitting = [name for name in network.tasks if type(network.task(name)).fit is not Task.fit]
-    if not fits_head and not fitting:
-        return
-    whole = [batches(rows) for rows in chunks]
-    z = torch.cat([network.encode(batch) for batch in whole])
-    targets = {name: _joined([batch.targets[name] for batch in whole]) for name in network.tasks}
     if fits_head:
+        n = max(round(len(train.z) * independent), 1)
         with torch.enable_grad():
-            network.head.fit(z, hessian_of(network, targets), max(round(len(z) * independent), 1), nll_of(network, targets))
-    draws = network.divide(network.head(z, n_draws=n_draws, seed=stream_seed("after", seed)))
-    for name in fitting:
-        network.task(name).fit(draws[name], targets[name])
+            network.head.fit(train.z, hessian_of(network, train.targets), n, nll_of(network, train.targets))
+    if fitting:
+        draws = network.divide(network.head(train.z, n_draws=n_draws, seed=stream_seed("after", seed)))
+        for name in fitting:
+            network.task(name).fit(draws[name], train.targets[name])
 
 
 @torch.no_grad()
-def finish_spread(network: Network, batches: Batches, chunks: Sequence[np.ndarray], *, n_draws: int, seed: int) -> None:
-    """Calls every ``task.fit_spread`` that does something, on the select rows with some evidence; arguments as in `finish_parts`."""
+def finish_spread(network: Network, select: Seen, *, n_draws: int, seed: int) -> None:
+    """Calls every ``task.fit_spread`` that does something, on the select rows with some evidence; further arguments as in `finish_parts`."""
     sizing = [name for name in network.tasks if type(network.task(name)).fit_spread is not Task.fit_spread]
-    if not sizing or not sum(len(rows) for rows in chunks):
+    if not sizing or not len(select.z):
         return
-    whole = [batches(rows) for rows in chunks]
-    z = torch.cat([network.encode(batch) for batch in whole])
-    draws = network.divide(network.head(z, n_draws=n_draws, seed=stream_seed("spread", seed)))
-    present = torch.cat([batch.present.any(1) for batch in whole])
+    draws = network.divide(network.head(select.z, n_draws=n_draws, seed=stream_seed("spread", seed)))
     for name in sizing:
-        target = _joined([batch.targets[name] for batch in whole])
-        network.task(name).fit_spread(draws[name], replace(target, observed=target.observed & present))
+        target = select.targets[name]
+        network.task(name).fit_spread(draws[name], replace(target, observed=target.observed & select.present))
 
 
 def nll_of(network: Network, targets: dict[str, Target]) -> Likelihood:
@@ -109,5 +128,7 @@ def _rows_loss(task: Task, target: Target) -> Likelihood:
     return lambda params: task.loss(Draws(params[None]), target)
 
 
-def _joined(targets: Sequence[Target]) -> Target:
-    return Target(**{k: torch.cat([getattr(t, k) for t in targets]) for k in vars(targets[0])})
+def joined_targets(batches: Sequence[Batch]) -> dict[str, Target]:
+    """The outcomes of consecutive batches, by task."""
+    named = {name: [batch.targets[name] for batch in batches] for name in batches[0].targets}
+    return {name: Target(**{k: torch.cat([getattr(t, k) for t in own]) for k in vars(own[0])}) for name, own in named.items()}

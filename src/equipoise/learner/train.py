@@ -21,7 +21,7 @@ from equipoise.cohort.split import Split
 from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
 from equipoise.data import CohortData, chunks, dropout_of
-from equipoise.learner.after import finish_parts, finish_spread
+from equipoise.learner.after import Seen, finish_parts, finish_spread
 from equipoise.learner.callbacks import Bar, CloseEpoch, WriteCheckpoints, show_bar
 from equipoise.learner.course import Course
 from equipoise.learner.device import device_of
@@ -30,7 +30,6 @@ from equipoise.learner.interrupt import answering
 from equipoise.learner.loggers import Logger, tag_of, write_lines
 from equipoise.learner.module import Learner
 from equipoise.learner.monitor import base_rate_nll
-from equipoise.learner.nearness import finish_novelty
 from equipoise.learner.quiet import equal_bits, quiet
 from equipoise.learner.resume import Checkpoint
 from equipoise.learner.weigh import weigh_views
@@ -107,13 +106,14 @@ def train_member(config: Mapping[str, Any], cohort: Cohort, split: Split, *, see
     if course.best_weights:
         network.load_state_dict(course.best_weights)
     network.to("cpu").eval()
+    n_draws, select_chunks = int(config["learner"]["select_draws"]), chunks(split.select, _select_batch(config))
     # First: what heads and tasks fit is fitted to what the fusion says in the end.
-    weigh_views(network, batches, chunks(split.select, _select_batch(config)), n_draws=int(config["learner"]["select_draws"]), seed=seed)
-    every, draws = chunks(split.train, _select_batch(config)), int(config["learner"]["select_draws"])
-    finish_parts(network, batches, every, n_draws=draws, seed=seed, independent=n_train / seen.size)
-    base = base_rate_nll(network, (batches(rows) for rows in chunks(split.select, _select_batch(config)))) if split.select.size else None
-    finish_spread(network, batches, chunks(split.select, _select_batch(config)), n_draws=int(config["learner"]["select_draws"]), seed=seed)
-    finish_novelty(network, batches, chunks(split.train, _select_batch(config)), chunks(split.select, _select_batch(config)))
+    weigh_views(network, batches, select_chunks, n_draws=n_draws, seed=seed)
+    train, select = Seen.of(network, batches, chunks(split.train, _select_batch(config))), Seen.of(network, batches, select_chunks)
+    finish_parts(network, train, n_draws=n_draws, seed=seed, independent=n_train / seen.size)
+    base = base_rate_nll(network, (batches(rows) for rows in select_chunks)) if split.select.size else None
+    finish_spread(network, select, n_draws=n_draws, seed=seed)
+    network.novelty.fit(train.z[train.present], select.z[select.present])
     _say_end(folder, course, base)
     write_json(folder / "history.json", {**course.history(), "base_select_loss": base, "n_parameters": network.n_parameters()})
     facts = {"stamp": stamp, "cohort": cohort.hash, "seed": seed, "n_train": n_train, "n_parameters": network.n_parameters(), "best_epoch": course.best_epoch}

@@ -11,8 +11,9 @@ from torch import Tensor
 from equipoise.batches import Batches
 from equipoise.contract.counter import stream_seed
 from equipoise.contract.packed import lengths, offsets_of
-from equipoise.contract.tensors import Batch, Target, Tokens
+from equipoise.contract.tensors import Tokens
 from equipoise.fusion import Fusion
+from equipoise.learner.after import joined_targets
 from equipoise.network import Network
 
 
@@ -37,14 +38,9 @@ def weigh_views(network: Network, batches: Batches, chunks: Sequence[np.ndarray]
         own = network.divide(draws)
         return torch.stack([network.task(name).loss(own[name], targets[name]).sum() for name in network.tasks]).sum()
 
-    targets = _targets(whole)
+    targets = joined_targets(whole)
     network.fusion.fit(tokens, torch.cat([batch.present for batch in whole]), nll)
 
 
 def _joined(tokens: Sequence[Tokens]) -> Tokens:
     return Tokens(torch.cat([t.h for t in tokens]), offsets_of(torch.cat([lengths(t.offsets) for t in tokens])))
-
-
-def _targets(whole: Sequence[Batch]) -> dict[str, Target]:
-    named = {name: [batch.targets[name] for batch in whole] for name in whole[0].targets}
-    return {name: Target(**{k: torch.cat([getattr(t, k) for t in own]) for k in vars(own[0])}) for name, own in named.items()}

@@ -186,9 +186,17 @@ def _judgement(
     )
     claim = _claim(judged, own, role)
     name = own[0].capitalize() if own[0] == MODEL else own[0]
-    limits = {"margin": protocol.margin, "worthwhile": protocol.worthwhile_gain}
     detail = {
-        "sentence": sentence(verdict, model=name, primary=words, gains=gains, claim=claim, opening=opening, **limits),  # type: ignore[arg-type]
+        "sentence": sentence(
+            verdict,
+            model=name,
+            primary=words,
+            gains=gains,
+            claim=claim,
+            opening=opening,
+            margin=protocol.margin,
+            worthwhile=protocol.worthwhile_gain,
+        ),
         "primary": primary.name,
         "against": against,
         "reasons": list(verdict.reasons),

@@ -141,8 +141,16 @@ def _judgement(made: Mapping[str, Any], sites: Questions, protocol: Mapping[str,
     )
     name = "Equipoise" if made["model"] == MODEL else made["model"]
     claim = f"pooled over {len(sites)} sites, about their mean"
-    limits = {"margin": protocol["margin"], "worthwhile": worthwhile}
-    said = sentence(verdict, model=name, primary=words, gains=gains, claim=claim, opening=max(openings, default=None), **limits)
+    said = sentence(
+        verdict,
+        model=name,
+        primary=words,
+        gains=gains,
+        claim=claim,
+        opening=max(openings, default=None),
+        margin=protocol["margin"],
+        worthwhile=worthwhile,
+    )
     detail = {
         "sentence": said,
         "reasons": list(verdict.reasons),
