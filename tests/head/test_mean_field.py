@@ -11,6 +11,7 @@ from equipoise.contract.counter import stream_seed
 from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import generator
 from equipoise.head.mean_field import MeanFieldHead
+from head.linear_gaussian import D, exact, train
 
 
 def mean_field(d_in: int = 4, n_params: int = 2, layers: int = 0, bayesian: str = "all", init_scale: float = 0.1) -> MeanFieldHead:
@@ -90,27 +91,11 @@ def test_in_training_a_rows_noise_has_the_moments_that_weight_samples_give_it() 
 
 
 def test_the_posterior_of_a_linear_gaussian_model_is_the_analytic_mean_field_one() -> None:
-    n, d, sigma = 120, 3, 0.8
-    mixing = torch.tensor([[1.0, 0.5, 0.0], [0.0, 1.0, -0.4], [0.0, 0.0, 1.0]])
-    z = torch.randn(n, d, generator=generator(1)) @ mixing + 0.2
-    y = z @ torch.tensor([1.0, -0.5, 0.3]) + 0.7 + sigma * torch.randn(n, generator=generator(2))
-    head, steps = mean_field(d, 1), 250
-    optimizer = torch.optim.Adam(head.parameters(), lr=0.05)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for step in range(steps):
-        optimizer.zero_grad()
-        mean = head(z, n_draws=2, seed=step).value[..., 0]
-        (((y - mean) ** 2).sum(1).mean() / (2 * sigma**2) + head.kl()).div(n).backward()
-        optimizer.step()
-        schedule.step()
-    x = torch.cat([z, torch.ones(n, 1)], 1).double()
-    prior_precision = torch.tensor([d / 0.8**2] * d + [1 / 3.0**2]).double()
-    precision = x.T @ x / sigma**2 + torch.diag(prior_precision)
-    prior_pull = prior_precision * torch.tensor([0.0] * d + [-1.0]).double()
-    expected = torch.linalg.solve(precision, x.T @ y.double() / sigma**2 + prior_pull)
+    head, known = mean_field(D, 1), exact()
+    train(head, n_draws=2, steps=250)
     found, spread = (w[0].detach().double() for w in head.posterior(0))
-    sd = precision.diagonal().rsqrt()
-    assert torch.allclose(found, expected, atol=float(0.1 * sd.min()))
+    sd = known.precision.diagonal().rsqrt()
+    assert torch.allclose(found, known.mean, atol=float(0.1 * sd.min()))
     assert torch.allclose(spread, sd, rtol=0.03)
 
 

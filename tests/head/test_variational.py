@@ -18,6 +18,7 @@ from equipoise.contract.tensors import generator
 from equipoise.head.noise import DrawNoise
 from equipoise.head.pyro_guides import sampled
 from equipoise.head.variational import GUIDES, VariationalHead
+from head.linear_gaussian import D, exact, train
 
 
 def variational(
@@ -120,31 +121,14 @@ def test_many_draws_have_the_guides_mean_and_spread() -> None:
 
 
 def test_the_posterior_of_a_linear_gaussian_model_is_the_analytic_mean_field_one() -> None:
-    n, d, sigma = 120, 3, 0.8
-    mixing = torch.tensor([[1.0, 0.5, 0.0], [0.0, 1.0, -0.4], [0.0, 0.0, 1.0]])
-    z = torch.randn(n, d, generator=generator(1)) @ mixing + 0.2
-    y = z @ torch.tensor([1.0, -0.5, 0.3]) + 0.7 + sigma * torch.randn(n, generator=generator(2))
-    head = variational(d, 1)
-    steps = 600
-    optimizer = torch.optim.Adam(head.parameters(), lr=0.05)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for step in range(steps):
-        optimizer.zero_grad()
-        mean = head(z, n_draws=16, seed=step).value[..., 0]
-        (((y - mean) ** 2).sum(1).mean() / (2 * sigma**2) + head.kl()).div(n).backward()
-        optimizer.step()
-        schedule.step()
-    x = torch.cat([z, torch.ones(n, 1)], 1).double()
-    prior_precision = torch.tensor([d / 0.8**2] * d + [1 / 3.0**2]).double()
-    precision = x.T @ x / sigma**2 + torch.diag(prior_precision)
-    prior_pull = prior_precision * torch.tensor([0.0] * d + [-1.0]).double()
-    expected = torch.linalg.solve(precision, x.T @ y.double() / sigma**2 + prior_pull)
+    head, known = variational(D, 1), exact()
+    train(head, n_draws=16, steps=600)
     found, spread = (torch.cat([w[0], b]).detach().double() for w, b in zip(*map(head.posterior, ("layers.0.weight", "layers.0.bias")), strict=True))
-    sd = precision.diagonal().rsqrt()
-    assert torch.allclose(found, expected, atol=float(0.1 * sd.min()))
+    sd = known.precision.diagonal().rsqrt()
+    assert torch.allclose(found, known.mean, atol=float(0.1 * sd.min()))
     assert torch.allclose(spread, sd, rtol=0.03)
     # A factorised posterior is narrower than the marginal wherever weights are correlated; the test must be able to see that.
-    assert (precision.inverse().diagonal().sqrt() / sd).max() > 1.1
+    assert (known.precision.inverse().diagonal().sqrt() / sd).max() > 1.1
 
 
 def test_nothing_is_kept_in_the_global_parameter_store() -> None:

@@ -3,12 +3,12 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from equipoise.contract.counter import stream_seed
 from equipoise.contract.tensors import generator
 from equipoise.head.variational_last_layer import VariationalLastLayerHead
+from head.linear_gaussian import D, exact, train
 
 
 def last_layer(d_in: int = 4, n_params: int = 2, layers: int = 0) -> VariationalLastLayerHead:
@@ -69,27 +69,12 @@ def test_in_training_a_rows_noise_has_the_moments_that_weight_samples_give_it() 
 
 
 def test_for_a_linear_gaussian_model_it_is_the_analytic_posterior_with_its_covariances() -> None:
-    n, d, sigma, steps = 120, 3, 0.8, 400
-    mixing = torch.tensor([[1.0, 0.5, 0.0], [0.0, 1.0, -0.4], [0.0, 0.0, 1.0]])
-    z = torch.randn(n, d, generator=generator(1)) @ mixing + 0.2
-    y = z @ torch.tensor([1.0, -0.5, 0.3]) + 0.7 + sigma * torch.randn(n, generator=generator(2))
-    head = last_layer(d, 1)
-    optimizer = torch.optim.Adam(head.parameters(), lr=0.05)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for step in range(steps):
-        optimizer.zero_grad()
-        mean = head(z, n_draws=4, seed=step).value[..., 0]
-        (((y - mean) ** 2).sum(1).mean() / (2 * sigma**2) + head.kl()).div(n).backward()
-        optimizer.step()
-        schedule.step()
-    x = torch.cat([z, torch.ones(n, 1)], 1).double()
-    prior_precision = torch.tensor([d / 0.8**2] * d + [1 / 3.0**2]).double()
-    precision = x.T @ x / sigma**2 + torch.diag(prior_precision)
-    prior_pull = prior_precision * torch.tensor([0.0] * d + [-1.0]).double()
-    expected: Tensor = torch.linalg.solve(precision, x.T @ y.double() / sigma**2 + prior_pull)
+    head, known = last_layer(D, 1), exact()
+    train(head, n_draws=4, steps=400)
     loc, covariance = (w[0].detach().double() for w in head.posterior())
-    sd = precision.inverse().diagonal().sqrt()
-    assert torch.allclose(loc, expected, atol=float(0.1 * sd.min()))
-    assert torch.allclose(covariance / torch.outer(sd, sd), precision.inverse() / torch.outer(sd, sd), atol=0.05)
+    expected = known.precision.inverse()
+    sd = expected.diagonal().sqrt()
+    assert torch.allclose(loc, known.mean, atol=float(0.1 * sd.min()))
+    assert torch.allclose(covariance / torch.outer(sd, sd), expected / torch.outer(sd, sd), atol=0.05)
     # A factorised posterior could not have these correlations.
-    assert (precision.inverse() / torch.outer(sd, sd) - torch.eye(d + 1)).abs().max() > 0.3
+    assert (expected / torch.outer(sd, sd) - torch.eye(D + 1)).abs().max() > 0.3

@@ -4,7 +4,6 @@ import logging
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
 
@@ -17,6 +16,7 @@ from equipoise.task.arms import ArmsTask
 from equipoise.task.dragonnet import DragonNetTask
 from equipoise.task.treatment_effect import TreatmentEffectTask
 from equipoise.testing.task_laws import sample_outcomes, target_of
+from task.effects_for_tests import arms_of
 
 CHOICES = {"target": "response", "propensity_weight": 1.0, "log_sigma_scale": 1.0}
 
@@ -25,12 +25,6 @@ def task_on(outcomes: TargetTable, **changed: Any) -> DragonNetTask:
     task = DragonNetTask(**{**CHOICES, "targeted_weight": 1.0, "clip": 0.01, "epsilon_scale": 1.0, **changed})
     task.setup(outcomes)
     return task
-
-
-def arms_of(outcome: np.ndarray, treated: np.ndarray) -> TargetTable:
-    table = sample_outcomes("treatment_effect", n=len(outcome), seed=0).table
-    columns = {"outcome": outcome.astype(np.float64), "treatment": treated.astype(np.int64)}
-    return TargetTable("treatment_effect", table.with_columns(observed=True, weight=1.0, **{k: pl.Series(v) for k, v in columns.items()}))
 
 
 def minimise(loss: Any, parameters: list[torch.Tensor]) -> None:

@@ -4,17 +4,16 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
 
 from equipoise.cohort.draft import TargetTable
 from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Draws, Target, generator
-from equipoise.head.point import PointHead
 from equipoise.stats.aipw import doubly_robust_scores
 from equipoise.task.effect_learner import EffectLearnerTask
 from equipoise.testing.task_laws import sample_outcomes, target_of
+from task.effects_for_tests import arms_of, linear_answer
 
 
 def task_on(outcomes: TargetTable, learner: str = "dr", **changed: Any) -> EffectLearnerTask:
@@ -22,12 +21,6 @@ def task_on(outcomes: TargetTable, learner: str = "dr", **changed: Any) -> Effec
     task = EffectLearnerTask(**{**chosen, **changed})
     task.setup(outcomes)
     return task
-
-
-def arms_of(outcome: np.ndarray, treated: np.ndarray) -> TargetTable:
-    table = sample_outcomes("treatment_effect", n=len(outcome), seed=0).table
-    columns = {"outcome": outcome.astype(np.float64), "treatment": treated.astype(np.int64)}
-    return TargetTable("treatment_effect", table.with_columns(observed=True, weight=1.0, **{k: pl.Series(v) for k, v in columns.items()}))
 
 
 def continuous(n: int) -> tuple[TargetTable, np.ndarray, np.ndarray]:
@@ -83,19 +76,7 @@ def simulated(n: int, seed: int) -> tuple[TargetTable, np.ndarray, np.ndarray]:
 
 
 def learnt_effect(task: EffectLearnerTask, target: Target, x: np.ndarray) -> np.ndarray:
-    z = torch.tensor(x, dtype=torch.float32)[:, None]
-    head = PointHead(d_in=1, n_params=4, bias=task.start(), layers=0, prior_scale=10.0, bias_scale=10.0)
-    optimizer = torch.optim.LBFGS([*head.parameters(), *task.parameters()], max_iter=100, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = task.loss(head(z, n_draws=1, seed=0), target).mean() + (head.penalty() + task.penalty()) / len(x)
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    made: np.ndarray = task.answer(Draws(head(z, n_draws=1, seed=0).value.detach())).mean[0].detach().numpy()
-    return made
+    return linear_answer(task, target, x, max_iter=100)[0].numpy()
 
 
 def test_cross_fitted_pseudo_outcomes_give_the_effect_where_the_networks_own_outcome_is_wrong() -> None:

@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from equipoise.cohort.draft import TargetTable
 from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Draws, generator
-from equipoise.head.point import PointHead
 from equipoise.task.arms import ArmsTask
 from equipoise.task.tarnet import TarNetTask
 from equipoise.task.treatment_effect import TreatmentEffectTask
 from equipoise.testing.task_laws import sample_outcomes, target_of
+from task.effects_for_tests import linear_answer
 
 
 def task_on(outcomes: TargetTable, **changed: Any) -> TarNetTask:
@@ -62,20 +62,7 @@ def test_the_branches_are_the_same_whatever_happened_to_the_global_stream() -> N
 
 
 def effects(task: ArmsTask, outcomes: TargetTable, x: np.ndarray) -> np.ndarray:
-    target, z = target_of(outcomes), torch.tensor(x, dtype=torch.float32)[:, None]
-    head = PointHead(d_in=1, n_params=task.n_params, bias=task.start(), layers=0, prior_scale=10.0, bias_scale=10.0)
-    torch.nn.init.normal_(head.out.weight, generator=generator(0))
-    optimizer = torch.optim.LBFGS([*head.parameters(), *task.parameters()], max_iter=80, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = task.loss(head(z, n_draws=1, seed=0), target).mean() + (head.penalty() + task.penalty()) / len(x)
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    made: np.ndarray = task.answer(Draws(head(z, n_draws=1, seed=0).value.detach())).mean[0, :, 2].detach().numpy()
-    return made
+    return linear_answer(task, target_of(outcomes), x, max_iter=80, start=generator(0))[0, :, 2].numpy()
 
 
 def test_arms_of_different_shape_are_learnt_where_lines_cannot_follow() -> None:
