@@ -8,12 +8,14 @@ S draws; K distribution parameters; D width. Two words for missing are never mix
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import polars as pl
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    import polars as pl  # of annotations alone: who trains on tensors needs no tables
 
 
 class _Movable:
