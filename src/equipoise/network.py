@@ -94,7 +94,8 @@ class Network(nn.Module):
 
     def penalty(self) -> Tensor:
         """Sum of every part's negative log prior, (), nats."""
-        return torch.stack([part.penalty() for part in self.parts().values()]).sum()
+        device = next(self.parameters()).device  # a part without numbers of its own says 0 on the processor
+        return torch.stack([part.penalty().to(device) for part in self.parts().values()]).sum()
 
     def parts(self) -> dict[str, Encoder | Fusion | Head | Task]:
         """Every part by name: ``encoder.<view>``, ``fusion``, ``head``, ``task.<name>``."""

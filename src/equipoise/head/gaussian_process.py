@@ -144,7 +144,7 @@ class GaussianProcessHead(Head):
             found["alpha"] = mode.alpha
             return -mode.log_evidence
 
-        start = self.log_kernel.numpy().copy()
+        start = self.log_kernel.cpu().numpy().copy()
         bounds = [(x - math.log(20), x + math.log(20)) for x in start]
         # A simplex of one natural logarithm: scipy's own is 0.00025 wide around 0, and would stop there.
         simplex = start + np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])

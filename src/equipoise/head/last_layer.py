@@ -89,7 +89,7 @@ class LastLayerPosterior(nn.Module):
             self.log_factor.fill_(_largest(lambda x: 0.5 * (count * x - pull * float(torch.tensor(x).exp()) - _log_det(curvature + prior(x)))))
         # precision = L L^T, so L^-T times standard normal numbers has the covariance.
         factor = torch.linalg.cholesky(curvature + prior(float(self.log_factor)))
-        eye = torch.eye(factor.shape[-1], dtype=factor.dtype).expand_as(factor)
+        eye = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device).expand_as(factor)
         self.root.copy_(torch.linalg.solve_triangular(factor, eye, upper=False).mT)
         self.fitted.fill_(True)
 
@@ -102,7 +102,7 @@ class LastLayerPosterior(nn.Module):
 
     def covariance(self) -> Tensor:
         """(K F, K F), outputs outermost."""
-        every = self.deviations(torch.eye(self.n_params * self.n_features, dtype=self.root.dtype)).flatten(1)
+        every = self.deviations(torch.eye(self.n_params * self.n_features, dtype=self.root.dtype, device=self.root.device)).flatten(1)
         return every.T @ every
 
     def _full(self, phi: Tensor, hessian: Tensor) -> Tensor:

@@ -55,15 +55,15 @@ def baseline_increments(relative: Tensor, follow_up: FollowUp, cause: int, *, ef
     # Who entered by time zero was there from the start, also for an event at time zero.
     late = follow_up.entry > 0
     at_risk = _sum_from(follow_up.time, mass, times) - _sum_from(follow_up.entry[late], mass[late], times)
-    n_tied, sums = torch.bincount(tie), torch.zeros(2, len(times), dtype=torch.float64)
+    n_tied, sums = torch.bincount(tie), mass.new_zeros(2, len(times))
     sums.index_add_(1, tie, torch.stack([mass[happened], weight[happened]]))
     # Rounding must not leave fewer at risk than have the event.
     at_risk = torch.maximum(at_risk, sums[0])
     order = torch.argsort(tie, stable=True)
-    rank = torch.arange(len(tie)) - (torch.cumsum(n_tied, 0) - n_tied)[tie[order]]
-    share = rank / n_tied[tie[order]] if efron else torch.zeros(len(tie), dtype=torch.float64)
+    rank = torch.arange(len(tie), device=tie.device) - (torch.cumsum(n_tied, 0) - n_tied)[tie[order]]
+    share = rank / n_tied[tie[order]] if efron else mass.new_zeros(len(tie))
     each = (sums[1] / n_tied)[tie[order]] / (at_risk[tie[order]] - share * sums[0][tie[order]])
-    return times, torch.zeros(len(times), dtype=torch.float64).index_add_(0, tie[order], each.double())
+    return times, mass.new_zeros(len(times)).index_add_(0, tie[order], each.double())
 
 
 def _risk_sets(follow_up: FollowUp, rows: Tensor, happened: Tensor) -> tuple[Tensor, Tensor]:
