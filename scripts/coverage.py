@@ -18,17 +18,12 @@ import numpy as np
 import polars as pl
 import torch
 
+from equipoise.stats.scores import interval_score
 from equipoise.testing.known_truth import LEVEL, KnownCohort, evidences_of, held_out_forecast, known_cohort
 
 SETTING = "experiments=004_known_truth/run"
 DRAWS = 200
 """Behind an interval: more than a report's, so that the quantiles' own noise is no part of the answer."""
-
-
-def interval_score(lo: np.ndarray, hi: np.ndarray, truth: np.ndarray) -> float:
-    """Mean of width + 2/alpha x the distance by which the truth is missed."""
-    missed = np.maximum(lo - truth, 0) + np.maximum(truth - hi, 0)
-    return float(np.mean(hi - lo + 2 / (1 - LEVEL) * missed))
 
 
 def one_cohort(known: KnownCohort, seed: int) -> dict[str, float]:
@@ -45,9 +40,9 @@ def one_cohort(known: KnownCohort, seed: int) -> dict[str, float]:
         "rows": float(answered.sum()),
         "coverage": float(np.mean((lo <= best) & (best <= hi))),
         "median_width": 2 * half,
-        "interval_score": interval_score(lo, hi, best),
+        "interval_score": float(interval_score(lo, hi, best, LEVEL).mean()),
         "constant_coverage": float(np.mean((flat_lo <= best) & (best <= flat_hi))),
-        "constant_interval_score": interval_score(flat_lo, flat_hi, best),
+        "constant_interval_score": float(interval_score(flat_lo, flat_hi, best, LEVEL).mean()),
         "rmse_to_best": float(np.sqrt(np.mean((risk - best) ** 2))),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -31,7 +32,8 @@ def make_guide(kind: str, model: Chain, *, d_in: int, init_scale: float, rank: i
         init_scale: every posterior standard deviation before training.
         rank: of the low-rank form.
     """
-    start = partial(_start, last=f"layers.{len(model.layers) - 1}.weight")
+    scales = {f"layers.{i}.weight": layer.start_scale for i, layer in enumerate(model.layers)}
+    start = partial(_start, last=f"layers.{len(model.layers) - 1}.weight", scales=scales)
     match kind:
         case "full":
             guide: AutoGuide = AutoMultivariateNormal(model, init_loc_fn=start, init_scale=init_scale)
@@ -121,8 +123,9 @@ def _half_cauchy(guide: AutoNormal, name: str, mixing: str) -> Tensor:
     return -(expected + entropy).sum()
 
 
-def _start(site: Any, last: str) -> Tensor:
-    """Where a site's posterior starts: biases at their prior mean, weights small and random so that gradients reach what lies before, scales at 1."""
+def _start(site: Any, last: str, scales: Mapping[str, float]) -> Tensor:
+    """Where a site's posterior starts: biases at their prior mean, scales at 1, weights random and, times their scale, as small as in other heads: with
+    smaller ones no gradient reaches what lies before, with larger ones the first steps are noise."""
     prior = site["fn"].base_dist
     if site["name"].rpartition(".")[2] not in ("weight", "bias"):
         return torch.ones(prior.batch_shape)
@@ -130,4 +133,4 @@ def _start(site: Any, last: str) -> Tensor:
     if site["name"].endswith("bias"):
         return mean.clone()
     gain = OUTPUT_GAIN if site["name"] == last else 1.0
-    return torch.randn_like(mean) * gain / math.sqrt(mean.shape[-1])
+    return torch.randn_like(mean) * gain / (math.sqrt(mean.shape[-1]) * scales[site["name"]])

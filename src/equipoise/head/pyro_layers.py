@@ -29,6 +29,8 @@ class GaussianLayer(PyroModule):
 
     def __init__(self, d_in: int, bias: Tensor, prior_scale: float, bias_scale: float) -> None:
         super().__init__()
+        self.start_scale = 1.0
+        """What the sampled weights are multiplied by before training."""
         d_out = bias.shape[0]
         # Buffers, so that the prior moves with the module and is saved with it.
         self.register_buffer("weight_mean", torch.zeros(d_out, d_in))
@@ -77,6 +79,7 @@ class HorseshoeLayer(GaussianLayer):
         super().__init__(d_in, bias, prior_scale, bias_scale)
         self.weight_sd.fill_(1.0)
         self.slab, self.odds = prior_scale / math.sqrt(relevant * d_in), relevant / (1 - relevant)
+        self.start_scale = float(self.scale({"overall": torch.ones(1), "local": torch.ones(1)}))
         self.local_mixing = PyroSample(partial(_half_cauchy, name="local_mixing"))
         self.local = PyroSample(partial(_half_cauchy, name="local"))
         self.overall_mixing = PyroSample(partial(_half_cauchy, name="overall_mixing"))
