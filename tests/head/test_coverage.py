@@ -36,11 +36,12 @@ def trained(node: dict[str, Any], z: Tensor, y: Tensor) -> Head:
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
 
     def nll(params: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(params[..., 0], y.to(params).expand(params.shape[:-1]), reduction="none")
+        each = F.binary_cross_entropy_with_logits(params[..., 0], y.to(params).expand(params.shape[:-1]), reduction="none")
+        return each if each.ndim == 1 else each.mean(0)
 
     for step in range(STEPS):
         optimizer.zero_grad()
-        (nll(head(z, n_draws=head.train_draws, seed=step).value).mean(0).sum() + head.kl() + head.penalty()).div(N).backward()
+        (nll(head(z, n_draws=head.train_draws, seed=step).value).sum() + head.kl() + head.penalty()).div(N).backward()
         optimizer.step()
         schedule.step()
     head.eval().fit(z, lambda p: (torch.sigmoid(p) * torch.sigmoid(-p))[..., None], N, nll)

@@ -56,5 +56,6 @@ class Head(nn.Module, ABC):
             z: f32 (n', d_in) of train rows.
             hessian: maps parameters (n', K), f32 or f64, to the negative log likelihood's Hessian (n', K, K), not negative; 0 where nothing is observed.
             n: number of train rows, or of subjects where some have several: the Hessian's sum over z counts as that of so many.
-            nll: maps parameters (n', K), f32 or f64, to the negative log likelihood (n',), differentiable; its gradient is what a Gaussian process needs.
+            nll: maps parameters (n', K), f32 or f64, or draws of them (S, n', K), to the negative log likelihood (n',), the mean over draws, differentiable:
+                a Gaussian process needs its gradient, a lower bound its mean.
         """

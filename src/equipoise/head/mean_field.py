@@ -12,9 +12,10 @@ from torch.nn import functional as F
 from equipoise.contract.counter import stream_seed
 from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Draws
-from equipoise.head import Head
+from equipoise.head import Head, Likelihood
 from equipoise.head.layers import hidden_penalty, linear_draws, linear_layers
 from equipoise.head.noise import DrawNoise, row_noise
+from equipoise.head.settle import settle
 
 
 @final
@@ -102,6 +103,10 @@ class MeanFieldHead(Head):
         for layer in self.hidden:
             z = F.gelu(layer(z))
         return Draws(self._in_training(z, n_draws, seed) if self.training else self._shared(z, n_draws, seed))
+
+    def fit(self, z: Tensor, hessian: Likelihood, n: int, nll: Likelihood) -> None:
+        """Brings the standard deviations to the lower bound's optimum at the trained means; see `settle`."""
+        settle(self, [layer.log_scale for layer in self._layers()], z, n, nll)
 
     def kl(self) -> Tensor:
         """KL(q || prior) in closed form, (), nats."""

@@ -84,6 +84,11 @@ def divergence(guide: AutoGuide, model: Chain) -> Tensor:
     return own + 0.5 * ((scale / sd).square() * factor.square().sum(1)).sum() - torch.linalg.cholesky(inner).diagonal().log().sum()
 
 
+def spreads(guide: AutoGuide) -> list[torch.nn.Parameter]:
+    """The parameters of its standard deviations and covariances, of every guide."""
+    return [p for name, p in guide.named_parameters() if name.startswith("scale") or name == "cov_factor"]
+
+
 def of_site(guide: AutoGuide, site: str) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of a site in unconstrained numbers, each in the site's shape."""
     if isinstance(guide, AutoNormal):

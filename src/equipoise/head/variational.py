@@ -9,10 +9,11 @@ from torch import Tensor
 
 from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Draws
-from equipoise.head import Head
+from equipoise.head import Head, Likelihood
 from equipoise.head.noise import DrawNoise
-from equipoise.head.pyro_guides import divergence, make_guide, of_site, sampled
+from equipoise.head.pyro_guides import divergence, make_guide, of_site, sampled, spreads
 from equipoise.head.pyro_layers import Chain, GaussianLayer, HorseshoeLayer
+from equipoise.head.settle import settle
 
 GUIDES = ("diagonal", "low_rank", "full", "horseshoe")
 MOST_FULL = 3000
@@ -82,6 +83,10 @@ class VariationalHead(Head):
     def forward(self, z: Tensor, *, n_draws: int, seed: int) -> Draws:
         """Draws (n_draws, B, K); draw s is one sample of all weights, from ``stream_seed("draw", seed, s)``, shared by all rows."""
         return Draws(self.model.outputs(z, sampled(self.guide, self._noise, seed=seed, n_draws=n_draws)))
+
+    def fit(self, z: Tensor, hessian: Likelihood, n: int, nll: Likelihood) -> None:
+        """Brings the guide's standard deviations and covariances to the lower bound's optimum at the trained means; see `settle`."""
+        settle(self, spreads(self.guide), z, n, nll)
 
     def kl(self) -> Tensor:
         """KL(q || prior) in closed form, (), nats, for every guide."""

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from equipoise.contract.tensors import Draws
-from equipoise.head import Head
+from equipoise.head import Head, Likelihood
 from equipoise.head.last_layer import with_one
 from equipoise.head.layers import features, hidden_penalty, linear_draws, linear_layers
 from equipoise.head.noise import DrawNoise, row_noise
+from equipoise.head.settle import settle
 
 
 @final
@@ -65,6 +66,10 @@ class VariationalLastLayerHead(Head):
             return Draws(self._with_row_noise(h, n_draws, seed))
         noise = self._noise(seed, n_draws, self.loc.numel(), self.loc).unflatten(1, self.loc.shape)
         return Draws(linear_draws(h, self.loc + self.prior_sd * torch.einsum("kfg,skg->skf", self._factor(), noise)))
+
+    def fit(self, z: Tensor, hessian: Likelihood, n: int, nll: Likelihood) -> None:
+        """Brings the covariances to the lower bound's optimum at the trained means; see `settle`."""
+        settle(self, [self.log_diagonal, self.below], z, n, nll)
 
     def kl(self) -> Tensor:
         """KL(q || prior) in closed form, (), nats."""

@@ -79,10 +79,10 @@ def finish_spread(network: Network, select: Seen, *, n_draws: int, seed: int) ->
 
 
 def nll_of(network: Network, targets: dict[str, Target]) -> Likelihood:
-    """The map from parameters (n', K) of these rows to their loss (n',), summed over tasks; 0 where nothing is observed."""
+    """The map from parameters (n', K) of these rows, or draws of them (S, n', K), to their mean loss (n',), summed over tasks; 0 where nothing is observed."""
 
     def nll(params: Tensor) -> Tensor:
-        return torch.stack([_rows_loss(network.task(name), targets[name])(params[:, own]) for name, own in network.slices.items()]).sum(0)
+        return torch.stack([_rows_loss(network.task(name), targets[name])(params[..., own]) for name, own in network.slices.items()]).sum(0)
 
     return nll
 
@@ -125,7 +125,7 @@ def observed_hessian(nll: Likelihood, params: Tensor) -> Tensor:
 
 
 def _rows_loss(task: Task, target: Target) -> Likelihood:
-    return lambda params: task.loss(Draws(params[None]), target)
+    return lambda params: task.loss(Draws(params if params.ndim == 3 else params[None]), target)
 
 
 def joined_targets(batches: Sequence[Batch]) -> dict[str, Target]:
