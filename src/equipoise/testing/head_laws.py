@@ -45,12 +45,12 @@ class HeadLaws:
             assert head.train_draws == 1
 
     def test_more_draws_extend_fewer_and_depend_on_the_seed(self, head: Head, z: Tensor) -> None:
-        few, many = head(z, n_draws=2, seed=5).value, head(z, n_draws=9, seed=5).value
+        few, many = head(z, n_draws=2, seed=5).value, head(z, n_draws=30, seed=5).value
         # Products of other sizes round otherwise.
         assert torch.allclose(few, many[: len(few)], rtol=1e-5, atol=1e-5)
-        assert torch.equal(many, head(z, n_draws=9, seed=5).value)
+        assert torch.equal(many, head(z, n_draws=30, seed=5).value)
         if len(many) > 1:
-            assert not torch.allclose(many, head(z, n_draws=9, seed=6).value)
+            assert not torch.allclose(many, head(z, n_draws=30, seed=6).value)
             # Masks may coincide, weight samples never do.
             assert torch.unique(many[:, 0, 0]).numel() >= 5
 
