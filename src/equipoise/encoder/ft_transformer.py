@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from equipoise.contract.errors import UserError
-from equipoise.contract.packed import offsets_of
 from equipoise.contract.prior import gaussian, of_layers
 from equipoise.contract.tensors import Tokens, Vector, VectorSpec
 from equipoise.encoder import Encoder
 from equipoise.encoder.categories import Categories
+from equipoise.encoder.one_token import tokens_each
 
 
 @final
@@ -74,8 +74,7 @@ class FtTransformer(Encoder):
             # The last block asks for nothing that is thrown away.
             x = block(x, 1 if self._output == "summary" and i == len(self.blocks) - 1 else x.shape[1])
         x = self.norm(x[:, :1] if self._output == "summary" else x)
-        count = torch.zeros(part.size, dtype=torch.int64, device=x.device).index_fill(0, part.rows, x.shape[1])
-        return Tokens(h=x.flatten(0, 1), offsets=offsets_of(count))
+        return tokens_each(x, part)
 
     def penalty(self) -> Tensor:
         own = sum((gaussian(w, self._prior_scale, self._d_model) for w in (self.summary, self.weight, self.missing, self.bias)), torch.zeros(()))

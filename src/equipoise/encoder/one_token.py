@@ -11,9 +11,7 @@ from equipoise.contract.tensors import Part, Tokens
 
 def one_token_each(h: Tensor, part: Part) -> Tokens:
     """Tokens f32 (P, D), one for each row in ``part.rows``, none for the others."""
-    count = torch.zeros(part.size, dtype=torch.int64, device=h.device)
-    count[part.rows] = 1
-    return Tokens(h=h, offsets=offsets_of(count))
+    return tokens_each(h[:, None], part)
 
 
 def tokens_each(h: Tensor, part: Part) -> Tokens:
