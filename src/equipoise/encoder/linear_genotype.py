@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from equipoise.contract.errors import UserError
 from equipoise.contract.prior import gaussian
 from equipoise.contract.tensors import Genotypes, GenotypesSpec, Tokens
 from equipoise.encoder import Encoder
-from equipoise.encoder.one_token import one_token_each
+from equipoise.encoder.one_token import check_scores, scores_in_front
 
 
 @final
@@ -43,8 +42,7 @@ class LinearGenotype(Encoder):
 
     def __init__(self, *, spec: GenotypesSpec, d_model: int, n_scores: int, prior_scale: float, lr_scale: float) -> None:
         super().__init__()
-        if not 1 <= n_scores <= d_model:
-            raise UserError(f"n_scores is {n_scores}", expected=f"1 to d_model = {d_model}", mend="lower the genotype encoder's n_scores, or raise d_model")
+        check_scores(n_scores, d_model)
         self.lr_scale, self._d_model = lr_scale, d_model
         mean, sd = (torch.tensor(x, dtype=torch.float32) for x in (spec.mean, spec.sd))
         varies = sd > 0
@@ -64,7 +62,7 @@ class LinearGenotype(Encoder):
         score = self._decoded(self.copies, index) @ weight.T - at_mean.sum(1)
         if bool(self.missing.any(1)[index].any()):
             score = score + self._decoded(self.missing, index) @ at_mean.T
-        return one_token_each(F.pad(score, (0, self._d_model - score.shape[1])), part)
+        return scores_in_front(score, self._d_model, part)
 
     def penalty(self) -> Tensor:
         return gaussian(self.u, 1.0, 1)
