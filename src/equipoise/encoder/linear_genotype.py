@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from equipoise.contract.prior import gaussian
 from equipoise.contract.tensors import Genotypes, GenotypesSpec, Tokens
 from equipoise.encoder import Encoder
+from equipoise.encoder.calls_of_byte import COPIES, MISSING
 from equipoise.encoder.one_token import check_scores, scores_in_front
 
 
@@ -49,9 +50,8 @@ class LinearGenotype(Encoder):
         self._scale = prior_scale / sqrt(max(int(varies.sum()), 1))
         self.register_buffer("mean", mean)
         self.register_buffer("inverse_sd", torch.where(varies, 1 / torch.where(varies, sd, 1.0), 0.0))
-        calls = torch.arange(256)[:, None] >> torch.tensor([0, 2, 4, 6]) & 3
-        self.register_buffer("copies", torch.tensor([2.0, 0.0, 1.0, 0.0])[calls], persistent=False)
-        self.register_buffer("missing", (calls == 1).to(torch.float32), persistent=False)
+        self.register_buffer("copies", COPIES, persistent=False)
+        self.register_buffer("missing", MISSING, persistent=False)
         # Not zero: with a head that also starts at zero no gradient would reach either.
         self.u = nn.Parameter(torch.randn(n_scores, spec.n_variants) * 0.01)
 

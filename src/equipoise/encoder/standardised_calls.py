@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from equipoise.contract.tensors import GenotypesSpec
+from equipoise.encoder.calls_of_byte import COPIES, MISSING
 
 
 class StandardisedCalls(nn.Module):
@@ -32,8 +33,7 @@ class StandardisedCalls(nn.Module):
         self.n_bytes = n_bytes
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("inverse_sd", torch.where(varies, 1 / torch.where(varies, sd, 1.0), 0.0), persistent=False)
-        calls = torch.arange(256)[:, None] >> torch.tensor([0, 2, 4, 6]) & 3
-        self.register_buffer("copies", torch.tensor([2.0, torch.nan, 1.0, 0.0])[calls], persistent=False)
+        self.register_buffer("copies", COPIES.masked_fill(MISSING > 0, torch.nan), persistent=False)
 
     def forward(self, packed: Tensor, first: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
         """Standardised calls (P, 4 b) of u8 (P, b), whose first byte is byte number ``first`` of a row."""
