@@ -99,7 +99,9 @@ class KernelGenotype(Encoder):
 
     def forward(self, part: Genotypes) -> Tokens:  # type: ignore[override]
         weight = self._scale * self.u
-        score = self.kernel(part.packed) @ (self.basis @ weight.T) - weight @ self.offset
+        # The eigenbasis makes small differences of the kernel large, so half precision would leave little of them.
+        with torch.autocast(part.packed.device.type, enabled=False):
+            score = self.kernel(part.packed) @ (self.basis @ weight.T) - weight @ self.offset
         return scores_in_front(score, self._d_model, part)
 
     def penalty(self) -> Tensor:

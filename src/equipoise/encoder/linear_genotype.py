@@ -13,6 +13,7 @@ from equipoise.contract.prior import gaussian
 from equipoise.contract.tensors import Genotypes, GenotypesSpec, Tokens
 from equipoise.encoder import Encoder
 from equipoise.encoder.calls_of_byte import COPIES, MISSING
+from equipoise.encoder.folded_calls import folded_scores, in_half
 from equipoise.encoder.one_token import check_scores, scores_in_front
 
 
@@ -57,15 +58,20 @@ class LinearGenotype(Encoder):
 
     def forward(self, part: Genotypes) -> Tokens:  # type: ignore[override]
         weight = self.u * (self._scale * self.inverse_sd)
-        at_mean = weight * self.mean
-        index = part.packed.to(torch.int32)
-        score = self._decoded(self.copies, index) @ weight.T - at_mean.sum(1)
-        if bool(self.missing.any(1)[index].any()):
-            score = score + self._decoded(self.missing, index) @ at_mean.T
+        score = folded_scores(part.packed, weight, self.mean) if in_half(part.packed.device) else self._in_single(part.packed, weight)
         return scores_in_front(score, self._d_model, part)
 
     def penalty(self) -> Tensor:
         return gaussian(self.u, 1.0, 1)
+
+    def _in_single(self, packed: Tensor, weight: Tensor) -> Tensor:
+        """Scores f32 (P, k), from all calls at once."""
+        at_mean = weight * self.mean
+        index = packed.to(torch.int32)
+        score = self._decoded(self.copies, index) @ weight.T - at_mean.sum(1)
+        if bool(self.missing.any(1)[index].any()):
+            score = score + self._decoded(self.missing, index) @ at_mean.T
+        return score
 
     def _decoded(self, table: Tensor, index: Tensor) -> Tensor:
         """f32 (P, V): each byte's four entries of a (256, 4) table."""

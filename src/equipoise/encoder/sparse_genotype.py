@@ -41,14 +41,13 @@ class SparseGenotype(Encoder):
         check_scores(n_scores, d_model)
         if not prior_scale > 0:
             raise UserError(f"prior_scale is {prior_scale}", expected="a number above 0", mend="about (noise sd) / sqrt(2 n log V)")
-        self.lr_scale, self._d_model, self._n_variants, self._scale = lr_scale, d_model, spec.n_variants, prior_scale
+        self.lr_scale, self._d_model, self._scale = lr_scale, d_model, prior_scale
         self.calls = StandardisedCalls(spec)
         # Not zero: with a head that also starts at zero no gradient would reach either.
         self.u = nn.Parameter(torch.randn(n_scores, spec.n_variants) * 0.1)
 
     def forward(self, part: Genotypes) -> Tokens:  # type: ignore[override]
-        score = self.calls(part.packed)[:, : self._n_variants] @ (self._scale * self.u).T
-        return scores_in_front(score, self._d_model, part)
+        return scores_in_front(self.calls.scores(part.packed, self._scale * self.u), self._d_model, part)
 
     def penalty(self) -> Tensor:
         return torch.log1p(self.u.square()).sum()

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from equipoise.contract.tensors import GenotypesSpec
 from equipoise.encoder.calls_of_byte import COPIES, MISSING
+from equipoise.encoder.folded_calls import folded_scores, in_half
 
 
 class StandardisedCalls(nn.Module):
@@ -40,6 +41,13 @@ class StandardisedCalls(nn.Module):
         own = slice(4 * first, 4 * (first + packed.shape[1]))
         x = F.embedding(packed.to(torch.int32), self.copies.to(dtype)).flatten(1)
         return ((x - self.mean[own]) * self.inverse_sd[own]).nan_to_num_(nan=0.0)
+
+    def scores(self, packed: Tensor, weight: Tensor) -> Tensor:
+        """``x w'`` f32 (P, k) of u8 (P, n_bytes) and weights f32 (k, V); where autocast asks for bfloat16, without the dense numbers."""
+        n_variants = weight.shape[1]
+        if in_half(packed.device):
+            return folded_scores(packed, weight * self.inverse_sd[:n_variants], self.mean[:n_variants])
+        return self(packed)[:, :n_variants] @ weight.T
 
     def products(self, left: Tensor, right: Tensor, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
         """``x z' / V`` (P, Q) and ``|x|^2 / V`` (P,) of u8 (P, n_bytes) and u8 (Q, n_bytes); V counts the variants that vary."""
