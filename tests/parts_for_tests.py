@@ -49,7 +49,7 @@ class BoundedEncoder(Encoder):
     """A linear encoder whose Lipschitz constant may be bounded, with a learning rate of its own."""
 
     accepts = Vector
-    lipschitz = True
+    lipschitz = 1.0
     lr_scale = 0.1
 
     def __init__(self, *, spec: VectorSpec, d_model: int) -> None:

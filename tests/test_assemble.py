@@ -146,7 +146,7 @@ def largest_singular_value(weight: torch.Tensor) -> float:
 
 def test_a_head_that_needs_distances_gets_bounded_fusion_and_encoders_that_allow_it(cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EQUIPOISE_ALLOW", HERE)
-    config = small_config(views=("clinical", "biomarker"), fusion__layers=1)
+    config = small_config(views=("clinical", "biomarker", "ehr"), fusion__layers=1)
     config["head"] = {"_target_": f"{HERE}.DistanceHead"}
     config["modality"]["clinical"]["encoder"] = {"_target_": f"{HERE}.BoundedEncoder"}
     network, batches, _ = built(config, cohort)
@@ -156,8 +156,9 @@ def test_a_head_that_needs_distances_gets_bounded_fusion_and_encoders_that_allow
     network.eval()
     assert largest_singular_value(network.encoders["clinical"].linear.weight) == pytest.approx(1.0, abs=0.05)
     assert all(largest_singular_value(m.weight) <= 1.05 for m in network.fusion.modules() if isinstance(m, torch.nn.Linear))
-    plain_encoder = [m for m in network.encoders["biomarker"].modules() if hasattr(m, "parametrizations")]
-    assert not plain_encoder
+    bounded = {view for view, encoder in network.encoders.items() for m in encoder.modules() if hasattr(m, "parametrizations")}
+    assert bounded == {view for view, encoder in network.encoders.items() if encoder.lipschitz is not None}
+    assert "ehr" not in bounded
 
 
 def test_a_model_gives_the_same_draws_after_saving(cohort: Cohort, tmp_path: Path) -> None:

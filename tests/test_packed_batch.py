@@ -15,7 +15,7 @@ from equipoise.assemble import assemble, fit_views
 from equipoise.batches import Batches, evidences_of, open_views
 from equipoise.cohort.draft import ColumnStore, Draft, EventStore, GenotypeStore, Store
 from equipoise.cohort.frozen import Cohort, freeze
-from equipoise.contract.tensors import Batch, Events, Genotypes, Vector
+from equipoise.contract.tensors import ALL_MISSING, Batch, Events, Genotypes, Vector
 from equipoise.modality import View
 from equipoise.network import Network
 from equipoise.testing.cohorts import EVIDENCES, tiny_cohort, tiny_draft
@@ -69,7 +69,7 @@ def _empty(store: Store, absent: np.ndarray, empty: np.ndarray) -> None:
         case ColumnStore():
             store.number[absent | empty], store.category[absent | empty] = np.nan, -1
         case GenotypeStore():
-            store.packed = np.concatenate([store.packed, np.full_like(store.packed[:1], 0b01010101)])  # every call missing
+            store.packed = np.concatenate([store.packed, np.full_like(store.packed[:1], ALL_MISSING)])
             store.index[:] = np.where(absent, -1, np.where(empty, len(store.packed) - 1, np.arange(N) % (len(store.packed) - 1)))
 
 

@@ -89,7 +89,7 @@ def connect(config: Mapping[str, Any], views: Mapping[str, View], tasks: Mapping
     bias = torch.cat([task.start().reshape(-1) for task in tasks.values()]).to(torch.float32)
     head: Head = _started(seed, "head", lambda: _is(make(config["head"], d_in=fusion.d_out, n_params=bias.numel(), bias=bias), Head, "head"))
     if head.spectral_norm:
-        for name, part in {"fusion": fusion, **{f"encoder.{k}": v for k, v in encoders.items() if v.lipschitz}}.items():
+        for name, part in {"fusion": fusion, **{f"encoder.{k}": v for k, v in encoders.items() if v.lipschitz is not None}}.items():
             _started(seed, f"spectral/{name}", lambda part=part: bound_lipschitz(part))  # type: ignore[misc]
     return Network(encoders, fusion, head, tasks, evidences)
 

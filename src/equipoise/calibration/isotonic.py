@@ -68,11 +68,8 @@ class IsotonicCalibration(Calibration):
         self.steps = [(np.array(x, dtype=np.float64), np.array(f, dtype=np.float64)) for x, f in state["steps"]]
 
     def _at(self, question: Question, risk: np.ndarray, y: np.ndarray, column: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows that entered late are left out, because they are those who had survived until then."""
-        whole = y[:, 2] <= 0
-        status, weight = status_at(y[whole, 0], y[whole, 1].astype(np.int64), question.horizons_days[column])
-        known = weight > 0
-        return self._column(question.target, risk[whole][known, column], status[known].astype(np.float64), weight[known])
+        rows, status, weight = status_at(y, question.horizons_days[column])
+        return self._column(question.target, risk[rows, column], status.astype(np.float64), weight)
 
     def _column(self, target: str, risk: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         counts = [int((y == 0).sum()), int((y == 1).sum())]

@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Any, final
 
 import numpy as np
-from scipy.special import expit, logit, softmax
+from scipy.special import expit, softmax
 
 from equipoise.calibration import Calibration, too_few
 from equipoise.calibration.censoring import status_at
+from equipoise.calibration.log_scale import logits, logs
 from equipoise.calibration.newton import conditional_logit
 from equipoise.contract.question import Question, TargetKind
 
 _METHOD = "logistic recalibration"
-TINY = 1e-9
-"""Probabilities are read as at least this far from 0 and 1."""
 
 
 @final
@@ -70,14 +69,14 @@ class LogisticCalibration(Calibration):
         risk = np.array(risk_raw, dtype=np.float64)
         match self.kind:
             case "binary":
-                return expit(self.intercept + self.slope * _logit(risk))
+                return expit(self.intercept + self.slope * logits(risk))
             case "multiclass":
-                return softmax(self.intercept + self.slope * np.log(np.maximum(risk, TINY)), axis=1)
+                return softmax(self.intercept + self.slope * logs(risk), axis=1)
             case "continuous":
                 return self.intercept + self.slope * risk
             case "time_to_event":
                 # Recalibrated one by one, horizons may cross; the later risk is then raised to the earlier.
-                each = expit(self.intercept + self.slope * _logit(risk))
+                each = expit(self.intercept + self.slope * logits(risk))
                 return np.where(np.isnan(risk), np.nan, np.fmax.accumulate(each, axis=1))
             case _:
                 return risk
@@ -97,7 +96,7 @@ class LogisticCalibration(Calibration):
 
     def _column(self, risk: np.ndarray, status: np.ndarray, weight: np.ndarray, which: str) -> tuple[float, float]:
         """Intercept and slope of one column of probabilities."""
-        x = _logit(risk)
+        x = logits(risk)
         zero, one = np.zeros_like(x), np.ones_like(x)
         design = np.stack([np.stack([zero, zero], -1), np.stack([one, x], -1)], axis=1)
         a, b = conditional_logit(design, np.zeros((len(x), 2)), status, weight, np.array([0.0, 1.0]), self.prior_scale)
@@ -115,7 +114,7 @@ class LogisticCalibration(Calibration):
             self._refuse(question.target, dict(zip(question.classes, counts.tolist(), strict=True)))
         if enough.size < n_classes:
             self._say(f"{n_classes - enough.size} classes with fewer than {self.min_events} rows kept intercept 0")
-        log_p = np.log(np.maximum(risk, TINY))
+        log_p = logs(risk)
         intercepts = np.broadcast_to(np.eye(n_classes)[:, enough], (len(y), n_classes, enough.size))
         design, centre = np.concatenate([log_p[..., None], intercepts], axis=-1), np.r_[1.0, np.zeros(enough.size)]
         theta = conditional_logit(design, np.zeros_like(log_p), y, np.ones(len(y)), centre, self.prior_scale)
@@ -140,18 +139,13 @@ class LogisticCalibration(Calibration):
         self.variance_factor = after / before if before > 0 else 1.0
 
     def _fit_time_to_event(self, question: Question, risk: np.ndarray, y: np.ndarray) -> None:
-        """Per horizon; rows that entered late are left out, because they are those who had survived until then."""
-        time, event, entry = y[:, 0], y[:, 1].astype(np.int64), y[:, 2]
-        whole = entry <= 0
-        if not whole.all():
-            self._say(f"{int((~whole).sum())} rows with a late entry were left out")
+        if late := int((y[:, 2] > 0).sum()):
+            self._say(f"{late} rows with a late entry were left out")
         fitted = []
         for column, horizon in enumerate(question.horizons_days):
-            status, weight = status_at(time[whole], event[whole], horizon)
-            known = weight > 0
-            counts = {f"without the event by {horizon:g} days": int((known & (status == 0)).sum()), "with it": int((known & (status == 1)).sum())}
-            self._refuse(question.target, counts)
-            fitted.append(self._column(risk[whole][known, column], status[known], weight[known], f"the risk by {horizon:g} days"))
+            rows, status, weight = status_at(y, horizon)
+            self._refuse(question.target, {f"without the event by {horizon:g} days": int((status == 0).sum()), "with it": int((status == 1).sum())})
+            fitted.append(self._column(risk[rows, column], status, weight, f"the risk by {horizon:g} days"))
         self.intercept, self.slope = (np.array(x) for x in zip(*fitted, strict=True))
 
     def _refuse(self, target: str, counts: dict[str, int]) -> None:
@@ -160,7 +154,3 @@ class LogisticCalibration(Calibration):
 
     def _say(self, sentence: str) -> None:
         self.note = f"{self.note}; {sentence}" if self.note else sentence
-
-
-def _logit(p: np.ndarray) -> np.ndarray:
-    return logit(np.clip(p, TINY, 1 - TINY))

@@ -6,14 +6,13 @@ from typing import Any, final
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_softmax, logit, softmax
+from scipy.special import expit, log_softmax, softmax
 
 from equipoise.calibration import Calibration, too_few
 from equipoise.calibration.censoring import status_at
+from equipoise.calibration.log_scale import logits, logs
 from equipoise.contract.question import Question, TargetKind
 
-TINY = 1e-9
-"""Probabilities are read as at least this far from 0 and 1."""
 _COLDEST, _HOTTEST = 0.02, 50.0
 
 
@@ -46,7 +45,7 @@ class TemperatureCalibration(Calibration):
             case "multiclass":
                 counts = np.sort(np.bincount(y.astype(np.int64), minlength=len(question.classes)))[::-1]
                 self._refuse(question.target, list(counts[:2]))
-                self.temperature = np.array([_best(np.log(np.maximum(risk, TINY)), y.astype(np.int64), np.ones(y.size))])
+                self.temperature = np.array([_best(logs(risk), y.astype(np.int64), np.ones(y.size))])
             case "time_to_event":
                 self.temperature = np.array([self._at(question, risk, y, i) for i in range(len(question.horizons_days))])
             case _:
@@ -56,12 +55,12 @@ class TemperatureCalibration(Calibration):
         risk = np.array(risk_raw, dtype=np.float64)
         match self.kind:
             case "binary":
-                return expit(_logit(risk) / self.temperature)
+                return expit(logits(risk) / self.temperature)
             case "multiclass":
-                return softmax(np.log(np.maximum(risk, TINY)) / self.temperature, axis=1)
+                return softmax(logs(risk) / self.temperature, axis=1)
             case "time_to_event":
                 # Each horizon has its own temperature, so they may cross; the later risk is then raised to the earlier.
-                return np.where(np.isnan(risk), np.nan, np.fmax.accumulate(expit(_logit(risk) / self.temperature), axis=1))
+                return np.where(np.isnan(risk), np.nan, np.fmax.accumulate(expit(logits(risk) / self.temperature), axis=1))
             case _:
                 return risk
 
@@ -72,12 +71,9 @@ class TemperatureCalibration(Calibration):
         self.kind, self.temperature, self.note = state["kind"], np.array(state["temperature"]), state["note"]
 
     def _at(self, question: Question, risk: np.ndarray, y: np.ndarray, column: int) -> float:
-        """Rows that entered late are left out, because they are those who had survived until then."""
-        whole = y[:, 2] <= 0
-        status, weight = status_at(y[whole, 0], y[whole, 1].astype(np.int64), question.horizons_days[column])
-        known = weight > 0
-        self._refuse(question.target, [(known & (status == s)).sum() for s in (0, 1)])
-        return _best(_two(risk[whole][known, column]), status[known], weight[known])
+        rows, status, weight = status_at(y, question.horizons_days[column])
+        self._refuse(question.target, [(status == s).sum() for s in (0, 1)])
+        return _best(_two(risk[rows, column]), status, weight)
 
     def _refuse(self, target: str, counts: list[Any]) -> None:
         if min(counts) < self.min_events:
@@ -86,7 +82,7 @@ class TemperatureCalibration(Calibration):
 
 def _two(p: np.ndarray) -> np.ndarray:
     """Scores of no event and event whose softmax is the risk, f64 (n, 2)."""
-    return np.column_stack([np.zeros(p.size), _logit(p)])
+    return np.column_stack([np.zeros(p.size), logits(p)])
 
 
 def _best(score: np.ndarray, y: np.ndarray, weight: np.ndarray) -> float:
@@ -97,7 +93,3 @@ def _best(score: np.ndarray, y: np.ndarray, weight: np.ndarray) -> float:
         return -float(weight @ log_p)
 
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(_COLDEST), np.log(_HOTTEST)), method="bounded", options={"xatol": 1e-8}).x))
-
-
-def _logit(p: np.ndarray) -> np.ndarray:
-    return logit(np.clip(p, TINY, 1 - TINY))

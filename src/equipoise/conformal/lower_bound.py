@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
@@ -62,12 +62,12 @@ class LowerTimeBound(ByGroup):
         held.time_lo_days[:] = _time_of(stated.risk, self.numbers(group), self._horizons)[:, None]
         return held
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> dict[str, Any]:
         return super().state() | {"horizons_days": list(self._horizons)}
 
-    def load_state(self, state: dict[str, object]) -> None:
+    def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
-        self._horizons = tuple(float(h) for h in state["horizons_days"])  # type: ignore[attr-defined]
+        self._horizons = tuple(float(h) for h in state["horizons_days"])
 
 
 def _risk_at(risk: np.ndarray, time: np.ndarray, horizons: tuple[float, ...]) -> np.ndarray:

@@ -89,6 +89,10 @@ class Vector(Part):
     category: Tensor
 
 
+ALL_MISSING = 0b01010101
+"""Four missing calls in a byte of PLINK's code: an encoder reads them as the train mean."""
+
+
 @dataclass(frozen=True)
 class Genotypes(Part):
     """Hard calls in PLINK's 2-bit code, four variants a byte, lowest bits first: 0 = two copies of the counted allele, 1 = missing, 2 = one, 3 = none.

@@ -18,8 +18,9 @@ class Encoder(nn.Module, ABC):
     """
 
     accepts: ClassVar[type[Part]]
-    lipschitz: ClassVar[bool] = False
-    """Whether spectral normalisation of its weights bounds its Lipschitz constant (for SNGP)."""
+    lipschitz: float | None = None
+    """How many times as far apart as two rows' numbers and observed flags (Euclidean, categories equal) their tokens can lie, in evaluation mode, once its
+    linear layers have spectral norm 1 (for SNGP); None where that gives no bound."""
 
     @abstractmethod
     def forward(self, part: Part) -> Tokens:

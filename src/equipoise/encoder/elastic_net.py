@@ -7,14 +7,13 @@ from typing import final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from equipoise.contract.errors import UserError
 from equipoise.contract.prior import gaussian
 from equipoise.contract.tensors import Tokens, Vector, VectorSpec
 from equipoise.encoder import Encoder
 from equipoise.encoder.categories import Categories
-from equipoise.encoder.one_token import one_token_each
+from equipoise.encoder.one_token import check_scores, scores_in_front
 
 
 @final
@@ -47,8 +46,7 @@ class ElasticNet(Encoder):
 
     def __init__(self, *, spec: VectorSpec, d_model: int, n_scores: int, laplace_scale: float, gaussian_scale: float, lr_scale: float) -> None:
         super().__init__()
-        if not 1 <= n_scores <= d_model:
-            raise UserError(f"n_scores is {n_scores}", expected=f"1 to d_model = {d_model}", mend="lower the encoder's n_scores, or raise d_model")
+        check_scores(n_scores, d_model)
         if min(laplace_scale, gaussian_scale) <= 0:
             raise UserError("A prior scale of the encoder elastic_net", expected="more than 0", found=f"{laplace_scale} and {gaussian_scale}")
         self.lr_scale, self._d_model = lr_scale, d_model
@@ -69,7 +67,7 @@ class ElasticNet(Encoder):
     def forward(self, part: Vector) -> Tokens:  # type: ignore[override]
         level = self.categories(part.category).reshape(*part.category.shape, self.u.shape[0]).sum(1)
         score = part.value.masked_fill(~part.observed, 0.0) @ self.effect.T + level
-        return one_token_each(F.pad(score * sqrt(self._d_model), (0, self._d_model - score.shape[1])), part)
+        return scores_in_front(score * sqrt(self._d_model), self._d_model, part)
 
     def penalty(self) -> Tensor:
         laplace = (self.u.square().sum() + self.v.square().sum()) / (2 * self._laplace_scale)

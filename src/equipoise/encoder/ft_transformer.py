@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from equipoise.contract.attention_heads import checked_heads
 from equipoise.contract.errors import UserError
-from equipoise.contract.packed import offsets_of
 from equipoise.contract.prior import gaussian, of_layers
 from equipoise.contract.tensors import Tokens, Vector, VectorSpec
 from equipoise.encoder import Encoder
 from equipoise.encoder.categories import Categories
+from equipoise.encoder.one_token import tokens_each
 
 
 @final
@@ -54,8 +55,6 @@ class FtTransformer(Encoder):
         lr_scale: float,
     ) -> None:
         super().__init__()
-        if d_model % n_heads:
-            raise UserError(f"d_model {d_model} is not divisible by the ft_transformer's n_heads {n_heads}", mend="change one of them")
         if output not in ("summary", "sequence"):
             raise UserError(f"Output {output!r} of the encoder ft_transformer", expected="summary or sequence")
         self.lr_scale = lr_scale
@@ -74,8 +73,7 @@ class FtTransformer(Encoder):
             # The last block asks for nothing that is thrown away.
             x = block(x, 1 if self._output == "summary" and i == len(self.blocks) - 1 else x.shape[1])
         x = self.norm(x[:, :1] if self._output == "summary" else x)
-        count = torch.zeros(part.size, dtype=torch.int64, device=x.device).index_fill(0, part.rows, x.shape[1])
-        return Tokens(h=x.flatten(0, 1), offsets=offsets_of(count))
+        return tokens_each(x, part)
 
     def penalty(self) -> Tensor:
         own = sum((gaussian(w, self._prior_scale, self._d_model) for w in (self.summary, self.weight, self.missing, self.bias)), torch.zeros(()))
@@ -95,7 +93,7 @@ class _Block(nn.Module):
 
     def __init__(self, d_model: int, n_heads: int, d_feedforward: int, dropout: float, *, norm: bool) -> None:
         super().__init__()
-        self._n_heads = n_heads
+        self._n_heads = checked_heads(d_model, n_heads, "ft_transformer")
         self.before_attention = nn.LayerNorm(d_model) if norm else nn.Identity()
         self.before_feedforward = nn.LayerNorm(d_model)
         self.query, self.key_value, self.project = nn.Linear(d_model, d_model), nn.Linear(d_model, 2 * d_model), nn.Linear(d_model, d_model)

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from equipoise.contract.packed import segment_index, segment_sum
+from equipoise.contract.packed import segment_sum
 from equipoise.contract.prior import gaussian, of_layers
 from equipoise.contract.tensors import Events, EventsSpec, Tokens
 from equipoise.encoder import Encoder
 from equipoise.encoder.event_embedding import EventEmbedding
 from equipoise.encoder.one_token import one_token_each
 from equipoise.encoder.state_pooling import WAYS, check_pooling, pooled
+from equipoise.encoder.statics import sum_of_statics
 from equipoise.encoder.steps import Steps
 from equipoise.encoder.time_bins import TimeBins, times_in_bin
 
@@ -69,11 +70,8 @@ class Gru(Encoder):
 
     def _first_state(self, x: Tensor, part: Events) -> Tensor:
         """f32 (layers, P, H) from the sum of the statics' vectors."""
-        static, n_rows = ~part.timed, part.rows.shape[0]
-        row = segment_index(part.offsets, x.shape[0])
-        total = x.new_zeros((n_rows, x.shape[1])).index_add(0, row[static], x[static])
-        state = self.start(total + self.no_statics)
-        return state.reshape(n_rows, self.gru.num_layers, self.gru.hidden_size).transpose(0, 1).contiguous()
+        state = self.start(sum_of_statics(x, part) + self.no_statics)
+        return state.reshape(-1, self.gru.num_layers, self.gru.hidden_size).transpose(0, 1).contiguous()
 
     def _inputs(self, x: Tensor, part: Events, bins: TimeBins) -> Tensor:
         """f32 (bins of all rows, H + 2)."""

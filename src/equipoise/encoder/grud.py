@@ -7,7 +7,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from equipoise.contract.packed import segment_index, segment_sum
+from equipoise.contract.packed import segment_sum
 from equipoise.contract.prior import gaussian, of_layers
 from equipoise.contract.tensors import Events, EventsSpec, Tokens
 from equipoise.encoder import Encoder
@@ -16,6 +16,7 @@ from equipoise.encoder.event_embedding import EventEmbedding
 from equipoise.encoder.last_values import LastValues
 from equipoise.encoder.one_token import one_token_each
 from equipoise.encoder.state_pooling import WAYS, check_pooling, pooled
+from equipoise.encoder.statics import sum_of_statics
 from equipoise.encoder.steps import Steps
 from equipoise.encoder.time_bins import TimeBins, times_in_bin
 
@@ -88,9 +89,7 @@ class GruD(Encoder):
 
     def _first_state(self, x: Tensor, part: Events) -> Tensor:
         """f32 (P, H) from the sum of the statics' vectors."""
-        static = ~part.timed
-        total = x.new_zeros((part.rows.shape[0], x.shape[1])).index_add(0, segment_index(part.offsets, x.shape[0])[static], x[static])
-        return self.start(total + self.no_statics).to(x.dtype)
+        return self.start(sum_of_statics(x, part) + self.no_statics).to(x.dtype)
 
     def _inputs(self, x: Tensor, part: Events, bins: TimeBins) -> Tensor:
         """f32 (T, 2 H): what each bin holds, and what is carried into it."""

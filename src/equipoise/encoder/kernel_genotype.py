@@ -6,14 +6,13 @@ from typing import final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from equipoise.contract.errors import UserError
 from equipoise.contract.prior import gaussian
 from equipoise.contract.tensors import Genotypes, GenotypesSpec, Tokens
 from equipoise.encoder import Encoder
 from equipoise.encoder.known_people import KnownPeople
-from equipoise.encoder.one_token import one_token_each
+from equipoise.encoder.one_token import check_scores, scores_in_front
 from equipoise.encoder.standardised_calls import StandardisedCalls
 
 _KERNELS = ("gaussian", "linear")
@@ -100,8 +99,10 @@ class KernelGenotype(Encoder):
 
     def forward(self, part: Genotypes) -> Tokens:  # type: ignore[override]
         weight = self._scale * self.u
-        score = self.kernel(part.packed) @ (self.basis @ weight.T) - weight @ self.offset
-        return one_token_each(F.pad(score, (0, self._d_model - score.shape[1])), part)
+        # The eigenbasis makes small differences of the kernel large, so half precision would leave little of them.
+        with torch.autocast(part.packed.device.type, enabled=False):
+            score = self.kernel(part.packed) @ (self.basis @ weight.T) - weight @ self.offset
+        return scores_in_front(score, self._d_model, part)
 
     def penalty(self) -> Tensor:
         return gaussian(self.u, 1.0, 1)
@@ -127,5 +128,4 @@ def _check(spec: GenotypesSpec, d_model: int, kernel: str, bandwidth: float, n_s
         raise UserError(f"kernel is {kernel!r}", expected=" or ".join(_KERNELS), mend="correct the genotype encoder's kernel")
     if not bandwidth > 0:
         raise UserError(f"bandwidth is {bandwidth}", expected="a number above 0", mend="1 is the median distance")
-    if not 1 <= n_scores <= d_model:
-        raise UserError(f"n_scores is {n_scores}", expected=f"1 to d_model = {d_model}", mend="lower the genotype encoder's n_scores, or raise d_model")
+    check_scores(n_scores, d_model)

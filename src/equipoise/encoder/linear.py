@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import final
 
 import torch
@@ -30,6 +31,7 @@ class Linear(Encoder):
     """
 
     accepts = Vector
+    lipschitz = sqrt(2)  # |[V, M]|^2 <= |V|^2 + |M|^2 for the maps of numbers and of what is missing
 
     def __init__(self, *, spec: VectorSpec, d_model: int, missing_effects: bool, prior_scale: float, lr_scale: float) -> None:
         super().__init__()
@@ -50,5 +52,7 @@ class Linear(Encoder):
         return one_token_each(h, part)
 
     def penalty(self) -> Tensor:
-        weights = sum((gaussian(w, self._prior_scale, self._n_inputs) for name, w in self.named_parameters() if name != "bias"), torch.zeros(()))
+        # As the layers use them, which under a spectral norm is not as they are stored.
+        used = [*(layer.weight for layer in (self.value, self.missing) if layer is not None), *self.categories.parameters()]
+        weights = sum((gaussian(w, self._prior_scale, self._n_inputs) for w in used), torch.zeros(()))
         return weights + gaussian(self.bias, self._prior_scale, 1)

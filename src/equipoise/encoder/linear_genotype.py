@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from equipoise.contract.errors import UserError
 from equipoise.contract.prior import gaussian
 from equipoise.contract.tensors import Genotypes, GenotypesSpec, Tokens
 from equipoise.encoder import Encoder
-from equipoise.encoder.one_token import one_token_each
+from equipoise.encoder.calls_of_byte import COPIES, MISSING
+from equipoise.encoder.folded_calls import folded_scores, in_half
+from equipoise.encoder.one_token import check_scores, scores_in_front
 
 
 @final
@@ -43,31 +44,34 @@ class LinearGenotype(Encoder):
 
     def __init__(self, *, spec: GenotypesSpec, d_model: int, n_scores: int, prior_scale: float, lr_scale: float) -> None:
         super().__init__()
-        if not 1 <= n_scores <= d_model:
-            raise UserError(f"n_scores is {n_scores}", expected=f"1 to d_model = {d_model}", mend="lower the genotype encoder's n_scores, or raise d_model")
+        check_scores(n_scores, d_model)
         self.lr_scale, self._d_model = lr_scale, d_model
         mean, sd = (torch.tensor(x, dtype=torch.float32) for x in (spec.mean, spec.sd))
         varies = sd > 0
         self._scale = prior_scale / sqrt(max(int(varies.sum()), 1))
         self.register_buffer("mean", mean)
         self.register_buffer("inverse_sd", torch.where(varies, 1 / torch.where(varies, sd, 1.0), 0.0))
-        calls = torch.arange(256)[:, None] >> torch.tensor([0, 2, 4, 6]) & 3
-        self.register_buffer("copies", torch.tensor([2.0, 0.0, 1.0, 0.0])[calls], persistent=False)
-        self.register_buffer("missing", (calls == 1).to(torch.float32), persistent=False)
+        self.register_buffer("copies", COPIES, persistent=False)
+        self.register_buffer("missing", MISSING, persistent=False)
         # Not zero: with a head that also starts at zero no gradient would reach either.
         self.u = nn.Parameter(torch.randn(n_scores, spec.n_variants) * 0.01)
 
     def forward(self, part: Genotypes) -> Tokens:  # type: ignore[override]
         weight = self.u * (self._scale * self.inverse_sd)
-        at_mean = weight * self.mean
-        index = part.packed.to(torch.int32)
-        score = self._decoded(self.copies, index) @ weight.T - at_mean.sum(1)
-        if bool(self.missing.any(1)[index].any()):
-            score = score + self._decoded(self.missing, index) @ at_mean.T
-        return one_token_each(F.pad(score, (0, self._d_model - score.shape[1])), part)
+        score = folded_scores(part.packed, weight, self.mean) if in_half(part.packed.device) else self._in_single(part.packed, weight)
+        return scores_in_front(score, self._d_model, part)
 
     def penalty(self) -> Tensor:
         return gaussian(self.u, 1.0, 1)
+
+    def _in_single(self, packed: Tensor, weight: Tensor) -> Tensor:
+        """Scores f32 (P, k), from all calls at once."""
+        at_mean = weight * self.mean
+        index = packed.to(torch.int32)
+        score = self._decoded(self.copies, index) @ weight.T - at_mean.sum(1)
+        if bool(self.missing.any(1)[index].any()):
+            score = score + self._decoded(self.missing, index) @ at_mean.T
+        return score
 
     def _decoded(self, table: Tensor, index: Tensor) -> Tensor:
         """f32 (P, V): each byte's four entries of a (256, 4) table."""

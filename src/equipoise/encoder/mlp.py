@@ -12,7 +12,7 @@ from equipoise.contract.tensors import Tokens, Vector, VectorSpec
 from equipoise.encoder import Encoder
 from equipoise.encoder.categories import Categories
 from equipoise.encoder.one_token import one_token_each
-from equipoise.encoder.perceptron import perceptron
+from equipoise.encoder.perceptron import perceptron, steepest
 
 
 @final
@@ -33,7 +33,7 @@ class Mlp(Encoder):
 
     def __init__(self, *, spec: VectorSpec, d_model: int, hidden: list[int], d_category: int, dropout: float, prior_scale: float, lr_scale: float) -> None:
         super().__init__()
-        self.lr_scale = lr_scale
+        self.lr_scale, self.lipschitz = lr_scale, steepest(hidden)
         self._prior_scale = prior_scale
         self.categories = Categories(spec.cardinalities, d_category)
         self.perceptron = perceptron(2 * spec.n_values + self.categories.d_out, hidden, d_model, dropout)

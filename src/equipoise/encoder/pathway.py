@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from equipoise.contract.errors import UserError
-from equipoise.contract.packed import offsets_of
 from equipoise.contract.prior import gaussian
 from equipoise.contract.tensors import Tokens, Vector, VectorSpec
 from equipoise.encoder import Encoder
 from equipoise.encoder.categories import Categories
+from equipoise.encoder.one_token import tokens_each
 
 
 @final
@@ -83,8 +83,7 @@ class Pathway(Encoder):
         else:
             h = torch.einsum("pgc,gcd->pgd", both, self.readout) + self.place
             h = torch.cat([h, level], 1) if part.category.shape[1] else h
-        count = torch.zeros(part.size, dtype=torch.int64, device=h.device).index_fill(0, part.rows, h.shape[1])
-        return Tokens(h=h.flatten(0, 1), offsets=offsets_of(count))
+        return tokens_each(h, part)
 
     def penalty(self) -> Tensor:
         squared = self.gate.square() + torch.zeros_like(self.gate).index_add(0, self.group_of, self.v.square())

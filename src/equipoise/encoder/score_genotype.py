@@ -44,7 +44,7 @@ class ScoreGenotype(Encoder):
         if spec.scores is None:
             mend = "give it some, e.g. modality.genotype.scores=FILE or modality.genotype.components=4"
             raise UserError("The view has no scores", expected="published weights, or components", mend=mend)
-        self.lr_scale, self._prior_scale, self._d_model, self._n_variants = lr_scale, prior_scale, d_model, spec.n_variants
+        self.lr_scale, self._prior_scale, self._d_model = lr_scale, prior_scale, d_model
         self.calls = StandardisedCalls(spec)
         self.register_buffer("weight", torch.tensor(spec.scores, dtype=torch.float32), persistent=False)
         n_scores = spec.scores.shape[0]
@@ -53,7 +53,7 @@ class ScoreGenotype(Encoder):
         self.place = None if one_token else nn.Parameter(torch.randn(n_scores, d_model) * d_model**-0.5)
 
     def forward(self, part: Genotypes) -> Tokens:  # type: ignore[override]
-        score = self.calls(part.packed)[:, : self._n_variants] @ self.weight.T
+        score = self.calls.scores(part.packed, self.weight)
         if self.place is None:
             return one_token_each(score @ self.a, part)
         return tokens_each(score[:, :, None] * self.a + self.place, part)

@@ -7,7 +7,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from equipoise.contract.errors import UserError
+from equipoise.contract.attention_heads import checked_heads
 from equipoise.contract.packed import segment_softmax, segment_sum
 from equipoise.contract.prior import gaussian, of_layers
 from equipoise.contract.tensors import Events, EventsSpec, Tokens
@@ -61,9 +61,7 @@ class SetTransformer(Encoder):
         prior_scale: float,
     ) -> None:
         super().__init__()
-        if d_model % n_heads:
-            raise UserError(f"d_model {d_model} is not divisible by the set transformer's n_heads {n_heads}", mend="change one of them")
-        self._prior_scale, self._d_head = prior_scale, d_model // n_heads
+        self._prior_scale, self._d_head = prior_scale, d_model // checked_heads(d_model, n_heads, "set transformer")
         self.events = EventEmbedding(spec.n_codes, d_model)
         self.time = TimePerceptron(n_time, shortest_days, d_model)
         self.member = nn.Parameter(torch.randn(d_model) * d_model**-0.5)

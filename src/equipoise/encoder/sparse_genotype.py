@@ -6,12 +6,11 @@ from typing import final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Genotypes, GenotypesSpec, Tokens
 from equipoise.encoder import Encoder
-from equipoise.encoder.one_token import one_token_each
+from equipoise.encoder.one_token import check_scores, scores_in_front
 from equipoise.encoder.standardised_calls import StandardisedCalls
 
 
@@ -39,18 +38,16 @@ class SparseGenotype(Encoder):
 
     def __init__(self, *, spec: GenotypesSpec, d_model: int, n_scores: int, prior_scale: float, lr_scale: float) -> None:
         super().__init__()
-        if not 1 <= n_scores <= d_model:
-            raise UserError(f"n_scores is {n_scores}", expected=f"1 to d_model = {d_model}", mend="lower the genotype encoder's n_scores, or raise d_model")
+        check_scores(n_scores, d_model)
         if not prior_scale > 0:
             raise UserError(f"prior_scale is {prior_scale}", expected="a number above 0", mend="about (noise sd) / sqrt(2 n log V)")
-        self.lr_scale, self._d_model, self._n_variants, self._scale = lr_scale, d_model, spec.n_variants, prior_scale
+        self.lr_scale, self._d_model, self._scale = lr_scale, d_model, prior_scale
         self.calls = StandardisedCalls(spec)
         # Not zero: with a head that also starts at zero no gradient would reach either.
         self.u = nn.Parameter(torch.randn(n_scores, spec.n_variants) * 0.1)
 
     def forward(self, part: Genotypes) -> Tokens:  # type: ignore[override]
-        score = self.calls(part.packed)[:, : self._n_variants] @ (self._scale * self.u).T
-        return one_token_each(F.pad(score, (0, self._d_model - score.shape[1])), part)
+        return scores_in_front(self.calls.scores(part.packed, self._scale * self.u), self._d_model, part)
 
     def penalty(self) -> Tensor:
         return torch.log1p(self.u.square()).sum()

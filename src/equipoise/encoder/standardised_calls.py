@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from equipoise.contract.tensors import GenotypesSpec
+from equipoise.encoder.calls_of_byte import COPIES, MISSING
+from equipoise.encoder.folded_calls import folded_scores, in_half
 
 
 class StandardisedCalls(nn.Module):
@@ -32,14 +34,20 @@ class StandardisedCalls(nn.Module):
         self.n_bytes = n_bytes
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("inverse_sd", torch.where(varies, 1 / torch.where(varies, sd, 1.0), 0.0), persistent=False)
-        calls = torch.arange(256)[:, None] >> torch.tensor([0, 2, 4, 6]) & 3
-        self.register_buffer("copies", torch.tensor([2.0, torch.nan, 1.0, 0.0])[calls], persistent=False)
+        self.register_buffer("copies", COPIES.masked_fill(MISSING > 0, torch.nan), persistent=False)
 
     def forward(self, packed: Tensor, first: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
         """Standardised calls (P, 4 b) of u8 (P, b), whose first byte is byte number ``first`` of a row."""
         own = slice(4 * first, 4 * (first + packed.shape[1]))
         x = F.embedding(packed.to(torch.int32), self.copies.to(dtype)).flatten(1)
         return ((x - self.mean[own]) * self.inverse_sd[own]).nan_to_num_(nan=0.0)
+
+    def scores(self, packed: Tensor, weight: Tensor) -> Tensor:
+        """``x w'`` f32 (P, k) of u8 (P, n_bytes) and weights f32 (k, V); where autocast asks for bfloat16, without the dense numbers."""
+        n_variants = weight.shape[1]
+        if in_half(packed.device):
+            return folded_scores(packed, weight * self.inverse_sd[:n_variants], self.mean[:n_variants])
+        return self(packed)[:, :n_variants] @ weight.T
 
     def products(self, left: Tensor, right: Tensor, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
         """``x z' / V`` (P, Q) and ``|x|^2 / V`` (P,) of u8 (P, n_bytes) and u8 (Q, n_bytes); V counts the variants that vary."""

@@ -17,7 +17,9 @@ from equipoise.encoder.decay import Decay
 from equipoise.encoder.event_embedding import EventEmbedding
 from equipoise.encoder.fading_sum import fading_sum
 from equipoise.encoder.one_token import one_token_each
+from equipoise.encoder.statics import sum_of_statics
 from equipoise.encoder.steps import Steps
+from equipoise.encoder.time_bins import TimeBins
 from equipoise.encoder.with_last import with_last
 
 
@@ -56,11 +58,9 @@ class StateSpace(Encoder):
 
     def forward(self, part: Events) -> Tokens:  # type: ignore[override]
         x = self.events(part.code, part.value, part.observed)
-        row, static = segment_index(part.offsets, x.shape[0]), ~part.timed
         n_rows = part.rows.shape[0]
-        of_statics = x.new_zeros((n_rows, x.shape[1])).index_add(0, row[static], x[static])
-        offsets = offsets_of(torch.bincount(row[part.timed], minlength=n_rows))
-        x, offsets = with_last(x[part.timed], self.statics(of_statics + self.no_statics), offsets)
+        offsets = offsets_of(torch.bincount(segment_index(part.offsets, x.shape[0])[part.timed], minlength=n_rows))
+        x, offsets = with_last(x[part.timed], self.statics(sum_of_statics(x, part) + self.no_statics), offsets)
         if n_rows:
             days, _ = with_last(part.time_days[part.timed], part.time_days.new_zeros(()), offsets - torch.arange(n_rows + 1, device=x.device))
             moments = Moments.of(days, offsets)
@@ -95,15 +95,8 @@ class Moments:
     @classmethod
     def of(cls, days: Tensor, offsets: Tensor) -> Moments:
         """Of events these days before the prediction time, oldest first within each of the rows (P+1,), none of them empty."""
-        row = segment_index(offsets, days.shape[0])
-        new = torch.ones_like(row, dtype=torch.bool)
-        new[1:] = (row[1:] != row[:-1]) | (days[1:] != days[:-1])
-        first = torch.nonzero(new).flatten()
-        row, days = row[first], days[first]
-        gap = torch.zeros_like(days)
-        gap[1:] = torch.where(row[1:] == row[:-1], days[:-1] - days[1:], 0.0)
-        events = torch.cat([first, offsets[-1:]])
-        return cls(events, torch.cumsum(new, 0) - 1, gap, Steps(offsets_of(torch.bincount(row))))
+        bins = TimeBins.of_equal(segment_index(offsets, days.shape[0]), days, offsets.shape[0] - 1)
+        return cls(bins.events, bins.of_event, bins.gap, Steps(bins.offsets))
 
 
 @final

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.contract.errors import UserError
-from equipoise.contract.packed import offsets_of
 from equipoise.contract.prior import gaussian, of_layers
 from equipoise.contract.tensors import Tokens, Vector, VectorSpec
 from equipoise.encoder import Encoder
 from equipoise.encoder.categories import Categories
+from equipoise.encoder.one_token import tokens_each
 
 
 @final
@@ -80,8 +80,7 @@ class TabM(Encoder):
             h = layer(self.dropout(self.activation(h)))
         if self._output == "mean":
             h = h.mean(1, keepdim=True)
-        count = torch.zeros(part.size, dtype=torch.int64, device=h.device).index_fill(0, part.rows, h.shape[1])
-        return Tokens(h=h.flatten(0, 1), offsets=offsets_of(count))
+        return tokens_each(h, part)
 
     def penalty(self) -> Tensor:
         own = sum((layer.penalty(self._prior_scale, self._scaling_scale) for layer in self.layers), torch.zeros(()))  # type: ignore[operator]

@@ -40,16 +40,20 @@ class TimeBins:
             bin_days: width of a bin, days > 0.
         """
         row = segment_index(part.offsets, part.code.shape[0])[part.timed]
-        age = torch.floor(part.time_days[part.timed] / bin_days)
+        return cls.of_equal(row, torch.floor(part.time_days[part.timed] / bin_days), part.rows.shape[0])
+
+    @classmethod
+    def of_equal(cls, row: Tensor, age: Tensor, n_rows: int) -> TimeBins:
+        """Bins of events of one row and one age; of events (M,), row by row, oldest first, of ``n_rows`` rows."""
         new = torch.ones_like(row, dtype=torch.bool)
         new[1:] = (row[1:] != row[:-1]) | (age[1:] != age[:-1])
         first = torch.nonzero(new).flatten()
-        events = torch.cat([first, first.new_tensor([row.shape[0]])])
+        events = torch.cat([first, first.new_full((1,), row.shape[0])])
         of_event = torch.cumsum(new, 0) - 1
         row, age = row[first], age[first]
         gap = torch.zeros_like(age)
         gap[1:] = torch.where(row[1:] == row[:-1], age[:-1] - age[1:], 0.0)
-        return cls(events, of_event, row, age, gap, offsets_of(torch.bincount(row, minlength=part.rows.shape[0])))
+        return cls(events, of_event, row, age, gap, offsets_of(torch.bincount(row, minlength=n_rows)))
 
 
 def times_in_bin(of_event: Tensor, code: Tensor, n_codes: int) -> Tensor:

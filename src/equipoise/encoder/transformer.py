@@ -7,6 +7,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from equipoise.contract.attention_heads import checked_heads
 from equipoise.contract.errors import UserError
 from equipoise.contract.packed import lengths, offsets_of
 from equipoise.contract.prior import gaussian, of_layers
@@ -61,9 +62,7 @@ class Transformer(Encoder):
         prior_scale: float,
     ) -> None:
         super().__init__()
-        if d_model % n_heads:
-            raise UserError(f"d_model {d_model} is not divisible by the transformer's n_heads {n_heads}", mend="change one of them")
-        d_head = d_model // n_heads
+        d_head = d_model // checked_heads(d_model, n_heads, "transformer")
         if time == "rotary" and d_head % 2:
             raise UserError(
                 f"Heads of width {d_head} cannot be turned in pairs", mend="choose d_model and n_heads for an even width, or the encoder's time=waves"

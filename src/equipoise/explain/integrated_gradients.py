@@ -13,8 +13,8 @@ from equipoise.batches import Batches, open_views
 from equipoise.cohort.frozen import Cohort
 from equipoise.contract.errors import UserError
 from equipoise.contract.packed import segment_index
-from equipoise.contract.tensors import Batch, Events, Genotypes, Vector
-from equipoise.explain.path import ALL_MISSING, Path
+from equipoise.contract.tensors import ALL_MISSING, Batch, Events, Genotypes, Vector
+from equipoise.explain.path import Path
 from equipoise.model import Model
 from equipoise.network import Network
 

@@ -11,13 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.contract.errors import UserError
-from equipoise.contract.tensors import Batch, Events, Genotypes, Part, Tokens, Vector
+from equipoise.contract.tensors import ALL_MISSING, Batch, Events, Genotypes, Part, Tokens, Vector
 from equipoise.encoder.categories import Categories
 from equipoise.encoder.event_embedding import EventEmbedding
 from equipoise.network import Network
-
-ALL_MISSING = 0b01010101
-"""Four missing calls in a byte of PLINK's code: an encoder reads them as the train mean."""
 
 
 class Path:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from equipoise.contract.errors import UserError
+from equipoise.contract.attention_heads import checked_heads
 from equipoise.contract.packed import lengths, offsets_of, segment_index, segment_softmax, segment_sum
 from equipoise.contract.tensors import Tokens
 
@@ -138,14 +138,3 @@ class Block(nn.Module):
         d_model = qkv.shape[1] // 3
         q, k, v = qkv.reshape(rows, -1, 3, self._n_heads, d_model // self._n_heads).permute(2, 0, 3, 1, 4)
         return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(-1, d_model)
-
-
-def checked_heads(d_model: int, n_heads: int, part: str) -> int:
-    """``n_heads``.
-
-    Raises:
-        UserError: it does not divide ``d_model``.
-    """
-    if d_model % n_heads:
-        raise UserError(f"d_model {d_model} is not divisible by the {part}'s n_heads {n_heads}", mend="change one of them")
-    return n_heads

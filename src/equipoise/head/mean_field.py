@@ -13,6 +13,7 @@ from equipoise.contract.counter import stream_seed
 from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Draws
 from equipoise.head import Head, Likelihood
+from equipoise.head.divergence import gaussian_kl
 from equipoise.head.layers import hidden_penalty, linear_draws, linear_layers
 from equipoise.head.noise import DrawNoise, row_noise
 from equipoise.head.settle import settle
@@ -47,9 +48,7 @@ class _Layer(nn.Module):
         return self.loc + self.log_scale.exp() * noise.unflatten(1, self.loc.shape)
 
     def kl(self) -> Tensor:
-        log_ratio = 2 * (self.log_scale - self.prior_sd.log())
-        # expm1(x) - x, not ratio - 1 - log(ratio): it does not round below zero.
-        return 0.5 * (torch.expm1(log_ratio) - log_ratio + ((self.loc - self.prior_loc) / self.prior_sd).square()).sum()
+        return gaussian_kl(2 * (self.log_scale - self.prior_sd.log()), (self.loc - self.prior_loc) / self.prior_sd)
 
 
 @final

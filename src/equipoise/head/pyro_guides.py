@@ -15,6 +15,7 @@ from torch.distributions import constraints
 from torch.nn import functional as F
 
 from equipoise.head import OUTPUT_GAIN
+from equipoise.head.divergence import gaussian_kl
 from equipoise.head.noise import DrawNoise
 from equipoise.head.pyro_layers import Chain
 
@@ -109,9 +110,7 @@ def _unconstrained(tree: Any, site: str) -> Tensor:
 
 def _factorised(mean: Tensor, sd: Tensor, prior_mean: Tensor, prior_sd: Tensor) -> Tensor:
     """Sum of KL(N(mean, sd^2) || N(prior_mean, prior_sd^2)), nats, written out: building four distributions would cost more than their divergence."""
-    log_ratio = 2 * (sd / prior_sd).log()
-    # expm1(x) - x, not ratio - 1 - log(ratio): it does not round below zero.
-    return 0.5 * (torch.expm1(log_ratio) - log_ratio + ((mean - prior_mean) / prior_sd).square()).sum()
+    return gaussian_kl(2 * (sd / prior_sd).log(), (mean - prior_mean) / prior_sd)
 
 
 def _half_cauchy(guide: AutoNormal, name: str, mixing: str) -> Tensor:

@@ -21,7 +21,7 @@ class SngpHead(Head):
 
     phi(z) phi(z') tends to exp(-|z - z'|^2 / (2 length_scale^2 d_in)) as M grows: far from all train rows the features say nothing of w, so draws
     spread to the prior's. That needs distances kept by what lies before: `spectral_norm` asks `assemble` to bound the fusion and the encoders that
-    declare ``lipschitz``. w is trained with its prior N(0, prior_scale^2); `fit` then sets the covariance from the loss's curvature over all train
+    declare a ``lipschitz`` constant. w is trained with its prior N(0, prior_scale^2); `fit` then sets the covariance from the loss's curvature over all train
     rows at once, where the paper keeps a running sum over the last epoch.
 
     Args:

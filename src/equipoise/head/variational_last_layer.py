@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from equipoise.contract.tensors import Draws
 from equipoise.head import Head, Likelihood
+from equipoise.head.divergence import gaussian_kl
 from equipoise.head.last_layer import with_one
 from equipoise.head.layers import features, hidden_penalty, linear_draws, linear_layers
 from equipoise.head.noise import DrawNoise, row_noise
@@ -73,10 +74,8 @@ class VariationalLastLayerHead(Head):
 
     def kl(self) -> Tensor:
         """KL(q || prior) in closed form, (), nats."""
-        log_ratio = 2 * self.log_diagonal
-        # expm1(x) - x, not ratio - 1 - log(ratio): it does not round below zero.
-        diagonal = torch.expm1(log_ratio) - log_ratio + ((self.loc - self.prior_loc) / self.prior_sd).square()
-        return 0.5 * (diagonal.sum() + self.below.tril(-1).square().sum())
+        # A's diagonal and the means are as without covariances; what lies below the diagonal adds to the trace alone.
+        return gaussian_kl(2 * self.log_diagonal, (self.loc - self.prior_loc) / self.prior_sd) + 0.5 * self.below.tril(-1).square().sum()
 
     def penalty(self) -> Tensor:
         """Negative log prior of the hidden layers, (), nats."""

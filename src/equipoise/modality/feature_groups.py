@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from equipoise.cohort.reading import has_columns, read_table
 from equipoise.contract.errors import UserError
+from equipoise.modality.option_file import option_table
 
 _KEY = "the view's groups"
 
@@ -30,10 +30,7 @@ def feature_groups(path: Path, columns: list[str], min_found: float) -> dict[str
     Raises:
         UserError: no such file or column, or too few of its features are columns of the view.
     """
-    if not path.is_file():
-        raise UserError(f"There is no file {path}", expected="a table with columns feature and group", mend=f"correct {_KEY}")
-    table = read_table(path)
-    has_columns(table, ("feature", "group"), path, _KEY)
+    table = option_table(path, ("feature", "group"), _KEY)
     pairs = table.select(pl.col("feature", "group").cast(pl.String)).drop_nulls().unique()
     numbered = pl.DataFrame({"feature": pl.Series(columns, dtype=pl.String)}).with_row_index("number")
     found = pairs.join(numbered, on="feature", how="inner").sort("group", "number")

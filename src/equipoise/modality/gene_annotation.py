@@ -6,8 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
-from equipoise.cohort.reading import has_columns, read_table
 from equipoise.contract.errors import UserError
+from equipoise.modality.option_file import option_table
 
 _KEY = "the genotype view's annotation"
 
@@ -30,10 +30,7 @@ def gene_annotation(path: Path, known: pl.Series, kept: pl.Series, min_share: fl
     Raises:
         UserError: no such file or column, too few of its variants are the cohort's, or none is the view's.
     """
-    if not path.is_file():
-        raise UserError(f"There is no file {path}", expected="a table with columns variant_id, gene, and perhaps pathway", mend=f"correct {_KEY}")
-    table = read_table(path)
-    has_columns(table, ("variant_id", "gene"), path, _KEY)
+    table = option_table(path, ("variant_id", "gene"), _KEY)
     if "pathway" not in table.columns:
         table = table.with_columns(pathway=pl.lit(None, pl.String))
     table = table.select(pl.col("variant_id", "gene", "pathway").cast(pl.String)).drop_nulls(["variant_id", "gene"])

@@ -9,10 +9,11 @@ import polars as pl
 
 from equipoise.cohort.draft import GenotypeStore
 from equipoise.cohort.genotypes import Components, thinned, whole_genome
-from equipoise.cohort.reading import as_number, has_columns, read_table
+from equipoise.cohort.reading import as_number
 from equipoise.contract.errors import UserError
 from equipoise.modality.calls import COPIES, MISSING, blocks
 from equipoise.modality.landmarks import landmarks
+from equipoise.modality.option_file import option_table
 
 _KEY = "the genotype view's scores"
 _COMPLEMENT = str.maketrans("ACGT", "TGCA")
@@ -36,10 +37,7 @@ def published_scores(path: Path, variants: pl.DataFrame, min_share: float) -> tu
     Raises:
         UserError: no such file or column, a line twice, a weight that is no number, or too few lines whose variant and allele the view has.
     """
-    if not path.is_file():
-        raise UserError(f"There is no file {path}", expected="a table with columns variant_id, effect_allele, weight", mend=f"correct {_KEY}")
-    table = read_table(path)
-    has_columns(table, ("variant_id", "effect_allele", "weight"), path, _KEY)
+    table = option_table(path, ("variant_id", "effect_allele", "weight"), _KEY)
     score = pl.col("score").cast(pl.String) if "score" in table.columns else pl.lit("score")
     table = table.select(pl.col("variant_id").cast(pl.String), pl.col("effect_allele").cast(pl.String), score.alias("score"), weight=_weights(table, path))
     if table.select("score", "variant_id").is_duplicated().any():

@@ -12,7 +12,7 @@ import torch
 from equipoise.cohort.draft import GenotypeStore, TargetTable
 from equipoise.cohort.frozen import Cohort
 from equipoise.contract.errors import UserError
-from equipoise.contract.tensors import Genotypes, GenotypesSpec
+from equipoise.contract.tensors import ALL_MISSING, Genotypes, GenotypesSpec
 from equipoise.modality import Reader, View
 from equipoise.modality.association import association, outcome_scores
 from equipoise.modality.calls import MISSING, SWAPPED, allele_counts, blocks, pack
@@ -157,7 +157,7 @@ class GenotypesReader(Reader):
         place = rows_there(self.present, rows, keep)
         line = self._line[rows[place]]
         packed = np.array(self._packed[np.maximum(line, 0)]) if self._packed.shape[0] else np.zeros((line.size, self._packed.shape[1]), np.uint8)
-        packed[line < 0] = 0b01010101  # four missing calls
+        packed[line < 0] = ALL_MISSING
         return Genotypes(rows=torch.from_numpy(place), size=len(rows), packed=torch.from_numpy(packed), n_variants=self._n_variants)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -20,7 +21,7 @@ def in_cache(f: Callable[..., np.ndarray], weight: np.ndarray, *along: np.ndarra
     Returns:
         f64 (..., ...).
     """
-    rows = weight.reshape(-1, weight.shape[-1])
+    rows = weight.reshape(math.prod(weight.shape[:-1]), weight.shape[-1])
     size = max(_IN_CACHE // max(rows.shape[1], 1), 1)
     # The copy reads in order, so that what follows may read in any order without waiting for memory.
     parts = [f(rows[first : first + size].copy(), *(x[first : first + size] for x in along)) for first in range(0, max(rows.shape[0], 1), size)]

@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from equipoise.assemble import bound_lipschitz
 from equipoise.contract.make import make
 from equipoise.contract.packed import lengths, segment_sum
 from equipoise.contract.tensors import Events, Part, Spec, Vector
 from equipoise.encoder import Encoder
 from equipoise.encoder.event_embedding import EventEmbedding
 from equipoise.testing.discovery import options
+from equipoise.testing.lipschitz import largest_ratio, settle_spectral_norms
 from equipoise.testing.network_laws import (
     check_gradients,
     check_noise_is_seeded,
@@ -101,6 +103,16 @@ class EncoderLaws:
         hook = embedding.register_forward_hook(lambda module, inputs, output: vectors)
         torch.testing.assert_close(encoder(replace(part, value=part.value + 1.0)).h, h, rtol=0, atol=0)
         hook.remove()
+
+    def test_a_declared_lipschitz_constant_holds_once_spectral_norms_are_one(self, node: dict[str, Any]) -> None:
+        encoder, part, _ = self._made(node)
+        if encoder.lipschitz is None:
+            return
+        assert isinstance(part, Vector), "this law knows how far apart vectors are, and no other part"
+        bound_lipschitz(encoder)
+        settle_spectral_norms(encoder, part)
+        # Power iteration comes to a singular value from below.
+        assert largest_ratio(encoder, part) <= encoder.lipschitz * 1.001
 
     def test_gradients_reach_every_parameter(self, node: dict[str, Any]) -> None:
         encoder, part, _ = self._made(node)

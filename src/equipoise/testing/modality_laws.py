@@ -17,7 +17,7 @@ from equipoise.cohort.draft import ColumnStore, Draft, EventStore, GenotypeStore
 from equipoise.cohort.frozen import Cohort, freeze
 from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
-from equipoise.contract.tensors import Events, Genotypes, Part, Vector
+from equipoise.contract.tensors import ALL_MISSING, Events, Genotypes, Part, Vector
 from equipoise.modality import View
 from equipoise.testing.cohorts import EVIDENCES, tiny_cohort, tiny_draft
 from equipoise.testing.discovery import options
@@ -206,7 +206,7 @@ def _emptied(store: EventStore | ColumnStore | GenotypeStore) -> None:
         case ColumnStore():
             store.number[:], store.category[:] = np.nan, -1
         case GenotypeStore():
-            store.packed[:] = 0b01010101
+            store.packed[:] = ALL_MISSING
 
 
 def _content(part: Part) -> int:
