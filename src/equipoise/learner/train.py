@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +34,30 @@ from equipoise.learner.quiet import equal_bits, quiet
 from equipoise.learner.resume import Checkpoint
 from equipoise.learner.weigh import weigh_views
 from equipoise.model import Model, digest
+from equipoise.network import Network
 from equipoise.record import write_json
+from equipoise.stats.pseudo_outcomes import PseudoOutcomes
+from equipoise.task.arms import ArmsTask
 
 log = logging.getLogger("equipoise.learner")
 
 _LEARNT_NOTHING = 1e-3
 """Nats by which select/nll must lie below that of the base rate to count as learning."""
-_DECIDES = ("d_model", "modality", "fusion", "head", "task", "learner", "optimizer", "scheduler")
+_DECIDES = ("d_model", "modality", "fusion", "head", "task", "nuisance", "learner", "optimizer", "scheduler")
 # What changes when a checkpoint is written, or how predictions are made, but not the weights.
 _DECIDES_NOT = ("checkpoint_minutes", "predict_draws")
 
 
-def train_member(config: Mapping[str, Any], cohort: Cohort, split: Split, *, seed: int, folder: Path, loggers: Sequence[Logger]) -> Path:
+def train_member(
+    config: Mapping[str, Any],
+    cohort: Cohort,
+    split: Split,
+    *,
+    seed: int,
+    folder: Path,
+    loggers: Sequence[Logger],
+    pseudo: Callable[[], Mapping[str, PseudoOutcomes]] = dict,
+) -> Path:
     """Trains one member and writes ``folder/model.pt``, ``history.json`` and ``metrics.csv``.
 
     A finished member is skipped, an interrupted one goes on from ``folder/checkpoint/last.ckpt`` to the weights that it would have had.
@@ -57,6 +69,8 @@ def train_member(config: Mapping[str, Any], cohort: Cohort, split: Split, *, see
         seed: the member's.
         folder: the member's own.
         loggers: what else is told of the epochs.
+        pseudo: makes the pseudo-outcomes of the tasks on a treatment's effect, by task (`nuisance.CrossFits.of`); asked only where something is left
+            to train.
 
     Returns:
         The path of model.pt.
@@ -79,7 +93,9 @@ def train_member(config: Mapping[str, Any], cohort: Cohort, split: Split, *, see
     n_train = cohort.rows["subject_id"][seen].n_unique()
     views = fit_views(config, cohort, split.train)
     network = assemble(config, views, {name: at_rows(target, split.train) for name, target in targets.items()}, seed=seed)
-    batches = Batches(open_views(views, cohort), {k: v.evidence for k, v in views.items()}, evidences_of(views), targets=targets)
+    made = pseudo()
+    _refuse_no_pseudo(network, made, split)
+    batches = Batches(open_views(views, cohort), {k: v.evidence for k, v in views.items()}, evidences_of(views), targets=targets, pseudo=made)
     data = _data(config, batches, split, seed, device)
     course = Course()
     learner = Learner(
@@ -207,6 +223,20 @@ def _observed(targets: Mapping[str, TargetTable], split: Split) -> np.ndarray:
                     f"No {role} row has an observed outcome of task {name!r}", found=f"{rows.size} {role} rows", mend="correct the roles or the target"
                 )
     return split.train[np.logical_or.reduce(list(observed.values()))[split.train]]
+
+
+def _refuse_no_pseudo(network: Network, made: Mapping[str, PseudoOutcomes], split: Split) -> None:
+    """An effect is never chosen by the fit of the outcome, and never learnt from nuisances that saw the same rows.
+
+    Raises:
+        ValueError: the caller gave no pseudo-outcomes where a task needs them.
+    """
+    for name in network.tasks:
+        task = network.task(name)
+        if isinstance(task, ArmsTask):
+            for role, rows, needed in (("train", split.train, task.learns_from is not None), ("select", split.select, split.select.size > 0)):
+                if needed and not (name in made and made[name].known[rows].any()):
+                    raise ValueError(f"task {name} needs pseudo-outcomes of {role} rows: give pseudo=nuisance.CrossFits(cohort).of(...)")
 
 
 def _say_end(folder: Path, course: Course, base: float | None) -> None:
