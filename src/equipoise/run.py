@@ -261,6 +261,13 @@ def _check_protocol(config: Mapping[str, Any], node: Mapping[str, Any], target: 
     protocol = protocol_of(config["trial"])
     horizons = node.get("horizons_days") or [protocol.horizon_days or 1.0]  # where the task chooses its own, names alone can be checked
     endpoints_of(target.kind, protocol, tuple(float(h) for h in horizons))
+    if target.kind == "treatment_effect" and node.get("horizon_days") is not None and protocol.horizon_days != float(node["horizon_days"]):
+        raise UserError(
+            f"The effect on {node['target']!r} is asked by {float(node['horizon_days']):g} days, and the protocol declares another horizon",
+            expected=f"trial.horizon_days={float(node['horizon_days']):g}",
+            found="none" if protocol.horizon_days is None else f"{protocol.horizon_days:g}",
+            mend="set trial.horizon_days to horizon_days of the task",
+        )
 
 
 def _check_calibrate(config: Mapping[str, Any], cohort: Cohort, target: TargetTable, split: Split, name: str) -> None:

@@ -130,7 +130,7 @@ def train_member(
     base = base_rate_nll(network, (batches(rows) for rows in select_chunks)) if split.select.size else None
     finish_spread(network, select, n_draws=n_draws, seed=seed)
     network.novelty.fit(train.z[train.present], select.z[select.present])
-    _say_end(folder, course, base)
+    _say_end(folder, course, base, network)
     write_json(folder / "history.json", {**course.history(), "base_select_loss": base, "n_parameters": network.n_parameters()})
     facts = {"stamp": stamp, "cohort": cohort.hash, "seed": seed, "n_train": n_train, "n_parameters": network.n_parameters(), "best_epoch": course.best_epoch}
     Model.of(config, views, network, facts).save(model_path)
@@ -239,10 +239,15 @@ def _refuse_no_pseudo(network: Network, made: Mapping[str, PseudoOutcomes], spli
                     raise ValueError(f"task {name} needs pseudo-outcomes of {role} rows: give pseudo=nuisance.CrossFits(cohort).of(...)")
 
 
-def _say_end(folder: Path, course: Course, base: float | None) -> None:
+def _say_end(folder: Path, course: Course, base: float | None, network: Network) -> None:
     best = f", best select/nll {course.best_loss:.4f} in epoch {course.best_epoch + 1} (base rate {base:.4f})" if base is not None else ""
     log.info("%s: %d epochs in %.1f s%s", folder.name, course.epoch, course.seconds, best)
-    if base is not None and course.best_loss > base - _LEARNT_NOTHING:
+    if all(network.task(name).joint_score for name in network.tasks):
+        if base is not None and course.best_loss >= base:
+            log.warning(
+                "%s is no better on select rows than one effect for all, the difference of the arms' means: no differing effects were found", folder.name
+            )
+    elif base is not None and course.best_loss > base - _LEARNT_NOTHING:
         log.warning(
             "%s is no better than the base rate on select rows: there is no signal, or the priors of encoders or fusion are too tight for so few rows "
             "(raise their prior_scale)",

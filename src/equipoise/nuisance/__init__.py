@@ -105,7 +105,7 @@ class CrossFits:
         key = (task.target, task.learns_from, task.horizon_days, settings.key, evidences, split.train.tobytes(), split.select.tobytes(), int(config["seed"]))
         if key not in self._made:
             log.info("task %s: outcome and propensity on other rows, for the effect's pseudo-outcomes", name)
-            outcomes = Outcomes(self._cohort.target(task.target), task.horizon_days)
+            outcomes = Outcomes(self._cohort.target(task.target), task.horizon_days, split.train)
             self._made[key] = cross_fitted(self._cohort, outcomes, evidences, split, settings, task.learns_from, int(config["seed"]), task.target)
         return self._made[key]
 

@@ -20,12 +20,14 @@ class Outcomes:
     Args:
         target: as the cohort has it.
         horizon_days: of a time to event; None for other outcomes.
+        train: i64, the rows that say whether the outcome is binary, and what its halves are; no other row's outcome is looked at for that.
         used: bool (n,): the outcome is observed, one of both treatments was received, and follow-up begins at time zero.
         late: bool (n,): left out for a late entry.
     """
 
     target: TargetTable
     horizon_days: float | None
+    train: np.ndarray
     used: np.ndarray = field(init=False)
     late: np.ndarray = field(init=False)
 
@@ -46,7 +48,7 @@ class Outcomes:
         """What the regressions of the outcome are."""
         if self.horizon_days is not None:
             return "time_to_event"
-        outcome = self.target.table["outcome"].to_numpy()[self.used]
+        outcome = self.column("outcome", self.train[self.used[self.train]])
         return "binary" if np.isin(outcome, (0.0, 1.0)).all() else "continuous"
 
     def further(self) -> dict[str, TargetTable]:
@@ -66,7 +68,7 @@ class Outcomes:
 
     def stratum(self) -> np.ndarray:
         """By what folds are divided evenly, i64 (n,): arm, and the outcome in halves (a time to event: events of cause 1)."""
-        table = self.target.table
+        table, train = self.target.table, self.train[self.used[self.train]]
         value = (table["event"].to_numpy() == 1).astype(np.float64) if self.horizon_days is not None else table["outcome"].to_numpy()
-        high = np.nan_to_num(value) > (np.median(value[self.used]) if self.kind == "continuous" and self.used.any() else 0.5)
+        high = np.nan_to_num(value) > (np.median(value[train]) if self.kind == "continuous" and train.size else 0.5)
         return np.where(self.used, 2 * table["treatment"].to_numpy() + high, -1).astype(np.int64)
