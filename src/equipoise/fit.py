@@ -77,7 +77,7 @@ def fit_split(config: Mapping[str, Any], cohort: Cohort, split: Split, role: Rol
     for name, hidden in _scenarios(config, questions, subsets=True).items():
         place: dict[str, Any] = {"scenario": name, "hidden": hidden, "repeat": repeat, "fold": fold, "role": role}
         made = ensemble.predict(cohort, split.rows(role), draws=draws, abstain_novelty=config["abstain_novelty"], **place)
-        tables.append(made.table)
+        tables.append(with_known_propensity(config, made.table))
         if name == SCENARIO_ALL:
             manifest = made.manifest
     for question in questions:
@@ -103,6 +103,12 @@ def fit_split(config: Mapping[str, Any], cohort: Cohort, split: Split, role: Rol
     fit = SplitFit(pl.concat(tables, how="diagonal_relaxed"), notes)
     _write(fit, folder, stamp)
     return fit
+
+
+def with_known_propensity(config: Mapping[str, Any], table: pl.DataFrame) -> pl.DataFrame:
+    """The model's predictions with P(treated) as it was declared (`nuisance.propensity`) in place of the network's own."""
+    known, stated = config["nuisance"]["propensity"], pl.col("propensity")
+    return table if known is None else table.with_columns(pl.when(stated.is_null()).then(stated).otherwise(float(known)).alias("propensity"))
 
 
 def joined_notes(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

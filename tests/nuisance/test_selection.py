@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from sklearn.ensemble import HistGradientBoostingRegressor
@@ -15,7 +16,7 @@ from sklearn.linear_model import LinearRegression
 from equipoise import sweep
 from equipoise.cohort.frozen import Cohort
 from equipoise.cohort.split import Split
-from equipoise.fit import fit_split
+from equipoise.fit import fit_split, with_known_propensity
 from equipoise.learner.train import train_member
 from equipoise.nuisance import CrossFits
 from equipoise.nuisance.regressions import Regressions
@@ -100,6 +101,12 @@ def test_jobs_of_a_sweep_are_ranked_by_the_loss_of_the_ensembles_effects(cohort:
     assert sweep.end_sweep(tmp_path) == 0
     assert "r_loss" in (tmp_path / "sweep.csv").read_text()
     assert fit_split(config, cohort, split, "held_out", tmp_path / "run", repeat=0, fold=0, loggers=[]).notes["chosen_by"] is None
+
+
+def test_a_declared_propensity_stands_in_the_predictions() -> None:
+    table = pl.DataFrame({"propensity": [0.3, None]}, schema={"propensity": pl.Float64})
+    assert with_known_propensity({"nuisance": settings(propensity=0.75)}, table)["propensity"].to_list() == [0.75, None]
+    assert with_known_propensity({"nuisance": settings()}, table) is table
 
 
 NOTHING = {"_target_": "equipoise.calibration.none.NoCalibration"}
