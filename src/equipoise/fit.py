@@ -118,6 +118,7 @@ def joined_notes(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if len(folds) == 1:
         return made
     made["nuisance"] = [n for f in folds for n in f["nuisance"]]
+    made["chosen_by"] = _over_folds([f["chosen_by"] for f in folds])
     made["n_calibrate"] = None  # every fold has its own
     made["not_run"] = {k: why for f in folds for k, why in f["not_run"].items()}
     models = dict.fromkeys(k for f in folds for k in f["comparators"])
@@ -125,6 +126,15 @@ def joined_notes(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     readers = [f["prediction"].get("reader_notes", {}) for f in folds]
     made["prediction"] = first["prediction"] | {"reader_notes": {v: _summed([r[v] for r in readers if v in r]) for v in readers[0]}}
     return made
+
+
+def _over_folds(losses: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
+    """The folds' losses on select rows as one, by their rows; None where there are none."""
+    known = [loss for loss in losses if loss is not None]
+    if not known:
+        return None
+    n = [int(loss["n_rows"]) for loss in known]
+    return {"name": known[0]["name"], "value": float(np.average([loss["value"] for loss in known], weights=n)), "n_rows": sum(n)}
 
 
 def _by_fold(notes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

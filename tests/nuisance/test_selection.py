@@ -16,7 +16,7 @@ from sklearn.linear_model import LinearRegression
 from equipoise import sweep
 from equipoise.cohort.frozen import Cohort
 from equipoise.cohort.split import Split
-from equipoise.fit import fit_split, with_known_propensity
+from equipoise.fit import fit_split, joined_notes, with_known_propensity
 from equipoise.learner.train import train_member
 from equipoise.nuisance import CrossFits
 from equipoise.nuisance.regressions import Regressions
@@ -101,6 +101,14 @@ def test_jobs_of_a_sweep_are_ranked_by_the_loss_of_the_ensembles_effects(cohort:
     assert sweep.end_sweep(tmp_path) == 0
     assert "r_loss" in (tmp_path / "sweep.csv").read_text()
     assert fit_split(config, cohort, split, "held_out", tmp_path / "run", repeat=0, fold=0, loggers=[]).notes["chosen_by"] is None
+
+
+def test_a_sweeps_folds_are_averaged_by_their_rows() -> None:
+    one = {"questions": [], "training": [], "tuned": {}, "comparators": {}, "not_run": {}, "prediction": {"reader_notes": {}}, "nuisance": [{"member": 0}]}
+    folds = [one | {"chosen_by": {"name": "r_loss", "value": v, "n_rows": n}} for v, n in ((1.0, 10), (4.0, 20))]
+    assert joined_notes(folds)["chosen_by"] == {"name": "r_loss", "value": 3.0, "n_rows": 30}
+    assert len(joined_notes(folds)["nuisance"]) == 2
+    assert joined_notes([one | {"chosen_by": None}] * 2)["chosen_by"] is None
 
 
 def test_a_declared_propensity_stands_in_the_predictions() -> None:
