@@ -31,12 +31,14 @@ def small_config(*, views: Sequence[str] = ("clinical",), tasks: Sequence[str] =
         "task": {task: _option(f"task/{task}") for task in tasks},
         "calibration": _option("calibration/logistic"),
     }
-    config |= {group: _option(f"{group}/default") for group in ("learner", "trainer")} | {
+    config |= {group: _option(f"{group}/default") for group in ("learner", "trainer", "nuisance")} | {
         "validation": _option("validation/fixed"),
         "tune": _option("tune/none"),
     }
     config |= {"optimizer": _option("optimizer/adam"), "scheduler": _option("scheduler/constant"), "logger": _option("logger/csv")}
     config["trainer"]["accelerator"] = "cpu"
+    for node in config["nuisance"]["estimators"].values():
+        node["seed"] = 0
     # With a few hundred rows the penalties of the default priors outweigh what the rows say, and nothing would be learnt.
     for part in [config["fusion"], *(view["encoder"] for view in config["modality"].values())]:
         part["prior_scale"] = WIDE

@@ -23,7 +23,7 @@ from equipoise.testing.discovery import options
 from equipoise.testing.encoder_laws import EncoderLaws
 from equipoise.testing.fusion_laws import FusionLaws
 from equipoise.testing.head_laws import D_IN, fit_on_signs, new_head, two_steps
-from equipoise.testing.task_laws import new_task, random_draws, sample_outcomes, target_of
+from equipoise.testing.task_laws import kind_for, new_task, random_draws, sample_outcomes, target_of
 from small_config import small_config
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
@@ -110,7 +110,7 @@ def test_heads_train_and_fit_there(node: dict[str, Any]) -> None:
 
 @_nodes("task")
 def test_tasks(node: dict[str, Any]) -> None:
-    train = sample_outcomes(new_task(node).kind, n=200, seed=0)
+    train = sample_outcomes(kind_for(node), n=200, seed=0)
     task = new_task(node)
     task.setup(train)
     draws, target = random_draws(task, train.table.height), target_of(train)

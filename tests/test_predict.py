@@ -21,6 +21,7 @@ from equipoise.contract.question import Question
 from equipoise.contract.tables import PREDICTION_KEY, PREDICTIONS
 from equipoise.learner.train import train_member
 from equipoise.model import Model
+from equipoise.nuisance import CrossFits
 from equipoise.predict import Ensemble, predict_rows, write_predictions
 from equipoise.predict_table import outcomes, prediction_table
 from equipoise.testing.cohorts import tiny_cohort, tiny_draft
@@ -41,8 +42,9 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 def paths(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two members of every task."""
     folder = tmp_path_factory.mktemp("members")
-    config = small_config(views=VIEWS, tasks=TASKS, learner__max_epochs=8, optimizer__lr=0.01)
-    return [train_member(config, cohort, Split.of(cohort), seed=i, folder=folder / f"member_{i}", loggers=[]) for i in range(2)]
+    config, split = small_config(views=VIEWS, tasks=TASKS, learner__max_epochs=8, optimizer__lr=0.01), Split.of(cohort)
+    pseudo = CrossFits(cohort).of(config, split, folder)
+    return [train_member(config, cohort, split, seed=i, folder=folder / f"member_{i}", loggers=[], pseudo=pseudo) for i in range(2)]
 
 
 @pytest.fixture(scope="module")

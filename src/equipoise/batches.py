@@ -14,6 +14,7 @@ from equipoise.cohort.draft import TargetTable
 from equipoise.cohort.frozen import Cohort
 from equipoise.contract.tensors import Batch, Events, Genotypes, Part, Target, Vector, VectorSpec
 from equipoise.modality import Reader, View
+from equipoise.stats.pseudo_outcomes import PseudoOutcomes
 
 
 def evidences_of(views: Mapping[str, View]) -> tuple[str, ...]:
@@ -49,13 +50,15 @@ class AbsentReader(Reader):
         return Genotypes(nobody, size, torch.zeros(0, -(-n_variants // 4), dtype=torch.uint8), n_variants)
 
 
-def target_tensors(target: TargetTable) -> Target:
-    """A target's columns as tensors over all its rows; ``pseudo`` is NaN."""
+def target_tensors(target: TargetTable, pseudo: PseudoOutcomes | None = None) -> Target:
+    """A target's columns as tensors over all its rows; without pseudo-outcomes ``pseudo`` is NaN."""
     column = {name: target.table[name].to_numpy() for name in ("outcome", "observed", "time_days", "event", "entry_days", "treatment", "weight")}
     number = {k: torch.from_numpy(column[k].astype(np.float32)) for k in ("outcome", "time_days", "entry_days", "weight")}
     whole = {k: torch.from_numpy(column[k].astype(np.int64)) for k in ("event", "treatment")}
     observed = torch.from_numpy(column["observed"].astype(bool))
-    return Target(observed=observed, pseudo=torch.full_like(number["outcome"], float("nan")), **number, **whole)
+    made = PseudoOutcomes.none(target.table.height) if pseudo is None else pseudo
+    value, weight = (torch.from_numpy(x.astype(np.float32)) for x in (made.value, made.weight))
+    return Target(observed=observed, pseudo=value, pseudo_weight=weight, **number, **whole)
 
 
 def take(target: Target, rows: torch.Tensor) -> Target:
@@ -86,6 +89,7 @@ class Batches:
         evidence_of: view name -> its evidence.
         evidences: the network's evidences in order, M of them.
         targets: by task name, over all cohort rows; empty when there are no outcomes.
+        pseudo: by task name, of those that learn or are chosen by pseudo-outcomes, over all cohort rows.
         hidden: evidences whose content is taken as absent.
     """
 
@@ -96,6 +100,7 @@ class Batches:
         evidences: tuple[str, ...],
         *,
         targets: Mapping[str, TargetTable],
+        pseudo: Mapping[str, PseudoOutcomes] | None = None,
         hidden: frozenset[str] = frozenset(),
     ) -> None:
         self.readers, self.evidences = dict(readers), evidences
@@ -105,7 +110,7 @@ class Batches:
             if evidence_of[view] not in hidden:
                 self.present[:, column] |= self.readers[view].present
         self._shown = np.array([e not in hidden for e in evidences])
-        self._targets = {task: target_tensors(target) for task, target in targets.items()}
+        self._targets = {task: target_tensors(target, (pseudo or {}).get(task)) for task, target in targets.items()}
 
     def __call__(self, rows: np.ndarray, keep: np.ndarray | None = None) -> Batch:
         """The batch of these rows.

@@ -25,6 +25,7 @@ from equipoise.contract.make import make
 from equipoise.contract.question import Question
 from equipoise.contract.tables import SCENARIO_ALL, Role
 from equipoise.learner.train import train_member
+from equipoise.nuisance import RECORD, CrossFits
 from equipoise.predict import Ensemble
 from equipoise.predict_table import masked, outcomes, prediction_table, read_predictions
 from equipoise.record import config_hash, write_json
@@ -41,7 +42,8 @@ class SplitFit:
 
     Args:
         table: the predictions table of the evaluated rows, all models and scenarios.
-        notes: {"questions", "required", "not_run", "comparators", "training", "tuned", "n_calibrate", "prediction"}; aggregates only.
+        notes: {"questions", "required", "not_run", "comparators", "training", "nuisance", "chosen_by", "tuned", "n_calibrate", "prediction"}; aggregates
+            only.
     """
 
     table: pl.DataFrame
@@ -67,14 +69,15 @@ def fit_split(config: Mapping[str, Any], cohort: Cohort, split: Split, role: Rol
         log.info("fold %d.%d is finished, read from its folder", repeat, fold)
         return done
     teaching = teaching_rows(split, role)
-    config, tuning = tuned(config, cohort, teaching, folder)
-    ensemble = train_ensemble(config, cohort, split, folder, loggers, role=role)
+    crossfits = CrossFits(cohort)
+    config, tuning = tuned(config, cohort, teaching, folder, crossfits)
+    ensemble = train_ensemble(config, cohort, split, folder, loggers, role=role, crossfits=crossfits)
     questions, draws = ensemble.questions, int(config["learner"]["predict_draws"])
     tables, not_run, noted = [], {}, {}
     for name, hidden in _scenarios(config, questions, subsets=True).items():
         place: dict[str, Any] = {"scenario": name, "hidden": hidden, "repeat": repeat, "fold": fold, "role": role}
         made = ensemble.predict(cohort, split.rows(role), draws=draws, abstain_novelty=config["abstain_novelty"], **place)
-        tables.append(made.table)
+        tables.append(with_known_propensity(config, made.table))
         if name == SCENARIO_ALL:
             manifest = made.manifest
     for question in questions:
@@ -91,6 +94,8 @@ def fit_split(config: Mapping[str, Any], cohort: Cohort, split: Split, role: Rol
         "not_run": not_run,
         "comparators": noted,
         "training": _histories(folder),
+        "nuisance": [{"member": i, **own} for i, own in enumerate(_records(folder, RECORD))],
+        "chosen_by": crossfits.loss(config, split, pl.concat(tables, how="diagonal_relaxed"), questions[0].task) if role == "select" else None,
         "tuned": tuning,
         "n_calibrate": int(split.calibrate.size),
         "prediction": manifest,
@@ -100,12 +105,20 @@ def fit_split(config: Mapping[str, Any], cohort: Cohort, split: Split, role: Rol
     return fit
 
 
+def with_known_propensity(config: Mapping[str, Any], table: pl.DataFrame) -> pl.DataFrame:
+    """The model's predictions with P(treated) as it was declared (`nuisance.propensity`) in place of the network's own."""
+    known, stated = config["nuisance"]["propensity"], pl.col("propensity")
+    return table if known is None else table.with_columns(pl.when(stated.is_null()).then(stated).otherwise(float(known)).alias("propensity"))
+
+
 def joined_notes(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The notes of all folds as one: what was tuned is listed by fold, counts are summed, whatever did not run in some fold is named."""
     first = folds[0]
     made = dict(first) | {"training": [t for f in folds for t in f["training"]], "tuned": [f["tuned"] for f in folds if f["tuned"]]}
     if len(folds) == 1:
         return made
+    made["nuisance"] = [n for f in folds for n in f["nuisance"]]
+    made["chosen_by"] = _over_folds([f["chosen_by"] for f in folds])
     made["n_calibrate"] = None  # every fold has its own
     made["not_run"] = {k: why for f in folds for k, why in f["not_run"].items()}
     models = dict.fromkeys(k for f in folds for k in f["comparators"])
@@ -113,6 +126,15 @@ def joined_notes(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     readers = [f["prediction"].get("reader_notes", {}) for f in folds]
     made["prediction"] = first["prediction"] | {"reader_notes": {v: _summed([r[v] for r in readers if v in r]) for v in readers[0]}}
     return made
+
+
+def _over_folds(losses: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
+    """The folds' losses on select rows as one, by their rows; None where there are none."""
+    known = [loss for loss in losses if loss is not None]
+    if not known:
+        return None
+    n = [int(loss["n_rows"]) for loss in known]
+    return {"name": known[0]["name"], "value": float(np.average([loss["value"] for loss in known], weights=n)), "n_rows": sum(n)}
 
 
 def _by_fold(notes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -130,7 +152,16 @@ def teaching_rows(split: Split, role: Role) -> np.ndarray:
     return split.train if role == "select" else np.sort(np.concatenate([split.train, split.select]))
 
 
-def train_ensemble(config: Mapping[str, Any], cohort: Cohort, split: Split, folder: Path, loggers: list[Any], *, role: Role = "held_out") -> Ensemble:
+def train_ensemble(
+    config: Mapping[str, Any],
+    cohort: Cohort,
+    split: Split,
+    folder: Path,
+    loggers: list[Any],
+    *,
+    role: Role = "held_out",
+    crossfits: CrossFits | None = None,
+) -> Ensemble:
     """Trains the members, joins them and recalibrates the ensemble on the calibrate rows.
 
     Args:
@@ -140,12 +171,15 @@ def train_ensemble(config: Mapping[str, Any], cohort: Cohort, split: Split, fold
         folder: for the members' folders and ensemble.pt.
         loggers: Lightning loggers.
         role: whose rows will be judged; select rows that will be judged choose epochs, but no member trains on them.
+        crossfits: makes pseudo-outcomes, and has made some already; None: made here.
     """
+    crossfits = crossfits or CrossFits(cohort)
     members = int(config["members"])
     paths = []
     for i, own in enumerate(_member_splits(config, cohort, split, members, role)):
         log.info("member %d of %d: %d train rows, %d select rows", i + 1, members, own.train.size, own.select.size)
-        paths.append(train_member(config, cohort, own, seed=int(config["seed"]) + i, folder=folder / f"member_{i}", loggers=loggers))
+        at = folder / f"member_{i}"
+        paths.append(train_member(config, cohort, own, seed=int(config["seed"]) + i, folder=at, loggers=loggers, pseudo=crossfits.of(config, own, at)))
     ensemble = Ensemble.of(paths)
     ensemble.calibrate(cohort, split.calibrate, config["calibration"], config["conformal"], draws=int(config["learner"]["predict_draws"]))
     ensemble.save(folder / "ensemble.pt")
@@ -243,7 +277,11 @@ def _compared(
 
 
 def _histories(folder: Path) -> list[dict[str, Any]]:
-    return [{"member": i, **json.loads(p.read_text())} for i, p in enumerate(sorted(folder.glob("member_*/history.json")))]
+    return [{"member": i, **own} for i, own in enumerate(_records(folder, "history.json"))]
+
+
+def _records(folder: Path, name: str) -> list[dict[str, Any]]:
+    return [json.loads(p.read_text()) for p in sorted(folder.glob(f"member_*/{name}"))]
 
 
 def _stamp(config: Mapping[str, Any], cohort: Cohort, split: Split, role: Role) -> str:

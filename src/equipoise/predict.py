@@ -330,7 +330,9 @@ def _in_blocks(rows: np.ndarray) -> list[np.ndarray]:
 
 
 def _asked(questions: Sequence[Question]) -> str:
-    return "; ".join(f"{q.task}: {q.kind} {q.target} {', '.join(q.labels)} from {', '.join(q.evidences)}" for q in questions)
+    return "; ".join(
+        f"{q.task}: {q.kind} {q.target} {', '.join((*q.labels, *(f'by {h:g} days' for h in q.horizons_days)))} from {', '.join(q.evidences)}" for q in questions
+    )
 
 
 def predict_rows(models: Sequence[Path | Model], cohort: Cohort, rows: np.ndarray, *, draws: int, seed: int = 0, **further: Any) -> Predictions:

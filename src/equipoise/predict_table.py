@@ -48,7 +48,8 @@ def prediction_table(
 
     Outcomes are filled from the cohort's target where it has one. A class row's outcome is 0/1: is it this class. A horizon row's outcome is the
     status at the horizon where that is known (event of cause 1 by then: 1; followed beyond it, or another event by then: 0), else null. For a
-    treatment effect ``mu0`` and ``mu1`` have the outcome of the rows that received that arm, and ``effect`` has none: nobody's is observed.
+    treatment effect ``mu0`` and ``mu1`` have the outcome of the rows that received that arm (of a time to event the status at the horizon), and
+    ``effect`` has none: nobody's is observed.
 
     Args:
         question: what was asked.
@@ -186,7 +187,8 @@ def outcomes_by_label(question: Question, table: pl.DataFrame | None) -> np.ndar
             return _status(table, np.array(question.horizons_days))
         case "treatment_effect":
             arm = table["treatment"].to_numpy()
-            received = [np.where(arm == a, outcome, np.nan) for a in (0, 1)]
+            reached = _status(table, np.array(question.horizons_days))[:, 0] if question.horizons_days else outcome
+            received = [np.where(arm == a, reached, np.nan) for a in (0, 1)]
             return np.stack([*received, np.full(len(outcome), np.nan)], axis=1)
         case _:
             return outcome[:, None]

@@ -28,6 +28,7 @@ from equipoise.contract.tables import Role
 from equipoise.fit import SplitFit, comparators_of, fit_split, joined_notes, train_ensemble
 from equipoise.judge import SEALED, cohort_facts, judge, log_results, open_seal, predictions_hash, sealed_rows
 from equipoise.learner.loggers import logging_to
+from equipoise.nuisance import CrossFits
 from equipoise.record import commit, config_hash, print_config, recording, save_config, speak, write_json
 from equipoise.rehearsed import rehearsal_of
 from equipoise.resampled import check_resampled, with_resampled
@@ -51,7 +52,7 @@ def run_verb(verb: str, config: dict[str, Any], folder: Path, *, command: str, s
         sweep: a job of a sweep: held-out rows stay sealed, select rows are evaluated.
 
     Returns:
-        results.json's content for `run` and `evaluate`, else {}.
+        results.json's content for `run` and `evaluate`, else {}; `run` adds "chosen_by", a treatment's effect's loss on select rows where a sweep asks.
     """
     speak()
     work: Callable[..., dict[str, Any]] = {"cohort": _cohort, "train": _train, "predict": _predict, "evaluate": _evaluate, "run": _run}[verb]
@@ -197,7 +198,7 @@ def _run(config: dict[str, Any], folder: Path, manifest: dict[str, Any], sweep: 
         results = judge(config, folder, manifest, table, notes, opening)
         log_results(loggers, results)
     print(f"report: {folder / 'report.html'}")
-    return results
+    return results | {"chosen_by": notes["chosen_by"]}
 
 
 def _fit_all(config: dict[str, Any], cohort: Cohort, folder: Path, loggers: list[Any], role: Role) -> list[SplitFit]:
@@ -241,6 +242,7 @@ def _check_split(config: Mapping[str, Any], cohort: Cohort, split: Split) -> Non
     check_value(config, cohort)
     check_resampled(config)
     check_subgroups(cohort, protocol_of(config["trial"]).subgroups, [str(view["evidence"]) for view in config["modality"].values()])
+    CrossFits(cohort).of(config, split, Path())  # made when it is called: here its settings are checked
     for node in config["task"].values():
         target = cohort.target(node["target"])
         _check_protocol(config, node, target)
@@ -259,6 +261,13 @@ def _check_protocol(config: Mapping[str, Any], node: Mapping[str, Any], target: 
     protocol = protocol_of(config["trial"])
     horizons = node.get("horizons_days") or [protocol.horizon_days or 1.0]  # where the task chooses its own, names alone can be checked
     endpoints_of(target.kind, protocol, tuple(float(h) for h in horizons))
+    if target.kind == "treatment_effect" and node.get("horizon_days") is not None and protocol.horizon_days != float(node["horizon_days"]):
+        raise UserError(
+            f"The effect on {node['target']!r} is asked by {float(node['horizon_days']):g} days, and the protocol declares another horizon",
+            expected=f"trial.horizon_days={float(node['horizon_days']):g}",
+            found="none" if protocol.horizon_days is None else f"{protocol.horizon_days:g}",
+            mend="set trial.horizon_days to horizon_days of the task",
+        )
 
 
 def _check_calibrate(config: Mapping[str, Any], cohort: Cohort, target: TargetTable, split: Split, name: str) -> None:

@@ -21,14 +21,17 @@ def run_job(verb: str, config: dict[str, Any], folder: Path, *, command: str, ov
     """One job of a sweep. Whatever goes wrong is written into its folder, without what its text quotes of the data, and the sweep goes on.
 
     Returns:
-        The primary endpoint on select rows, for sweepers that optimise; None when the job failed.
+        What ranks the jobs on select rows, for sweepers that optimise: the primary endpoint, or for a treatment's effect its R- or DR-loss with
+        cross-fitted nuisances, the same for all jobs (an effect is not chosen by the fit of an outcome); None when the job failed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     end: dict[str, Any] = {"overrides": overrides, "status": "done", "objective": None}
     try:
         results = run_verb(verb, config | {"run_dir": str(folder)}, folder, command=command, sweep=True)
         primary = results.get("verdict_detail", {}).get("primary")
-        end |= {"primary": primary, "objective": results.get("endpoints", {}).get(primary, {}).get("value")}
+        value = results.get("endpoints", {}).get(primary, {}).get("value")
+        chosen = results.get("chosen_by") or {"name": primary, "value": value}
+        end |= {"primary": chosen["name"], "objective": chosen["value"]}
     except UserError as e:
         # A launcher may keep what a job prints: it gets no more than the records do.
         end |= {"status": "mistake", "error": e.recorded}

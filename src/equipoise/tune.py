@@ -19,19 +19,25 @@ from equipoise.cohort.split import Split
 from equipoise.config.nearest import nearest
 from equipoise.contract.errors import UserError
 from equipoise.learner.train import train_member
+from equipoise.nuisance import CrossFits
 from equipoise.record import write_json
 
 log = logging.getLogger("equipoise.tune")
 
 
-def tuned(config: Mapping[str, Any], cohort: Cohort, rows: np.ndarray, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def tuned(
+    config: Mapping[str, Any], cohort: Cohort, rows: np.ndarray, folder: Path, crossfits: CrossFits | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """The config with the chosen values, and a record of what was tried.
+
+    What chooses is select/nll of the rows left out: for tasks on a treatment's effect the R- or DR-loss, with nuisances from the fold's other rows.
 
     Args:
         config: a resolved config; ``tune.grid`` maps dotted keys to lists of values, ``tune.folds`` is the number of inner folds, 0 for no tuning.
         cohort: the cohort.
         rows: i64, the only rows that serve here; none of them is judged.
         folder: where the inner fits lie; finished ones are skipped on resume.
+        crossfits: makes pseudo-outcomes; None: made here.
 
     Returns:
         A config, and {"chosen": {key: value}, "tried": [{"values", "select_nll", "per_fold"}]} (empty without a grid).
@@ -42,7 +48,7 @@ def tuned(config: Mapping[str, Any], cohort: Cohort, rows: np.ndarray, folder: P
     grid = {str(k): list(v) for k, v in config["tune"]["grid"].items()}
     if not grid or not config["tune"]["folds"]:
         return dict(config), {}
-    cluster = cohort.rows["cluster"].to_numpy()
+    crossfits, cluster = crossfits or CrossFits(cohort), cohort.rows["cluster"].to_numpy()
     folds = inner_folds(cluster, rows, int(config["tune"]["folds"]), int(config["seed"]), strata(config, cohort))
     tried: list[dict[str, Any]] = []
     for j, values in enumerate(itertools.product(*grid.values())):
@@ -52,7 +58,8 @@ def tuned(config: Mapping[str, Any], cohort: Cohort, rows: np.ndarray, folder: P
         for i, (fit_rows, check_rows) in enumerate(folds):
             nothing = np.empty(0, np.int64)
             at = folder / "tune" / f"{j:02d}_{i}"
-            train_member(one, cohort, Split(fit_rows, check_rows, nothing, nothing), seed=int(config["seed"]), folder=at, loggers=[])
+            own = Split(fit_rows, check_rows, nothing, nothing)
+            train_member(one, cohort, own, seed=int(config["seed"]), folder=at, loggers=[], pseudo=crossfits.of(one, own, at))
             losses.append(_best_select(at))
         tried.append({"values": choice, "select_nll": float(np.mean(losses)), "per_fold": losses})
         log.info("tuning %s: select/nll %.4f", ", ".join(f"{k}={v}" for k, v in choice.items()), tried[-1]["select_nll"])

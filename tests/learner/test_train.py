@@ -28,6 +28,7 @@ from equipoise.learner.schedule import Constant, Cosine
 from equipoise.learner.train import train_member
 from equipoise.model import Model
 from equipoise.network import Network
+from equipoise.nuisance import CrossFits
 from equipoise.testing.cohorts import tiny_cohort, tiny_draft
 from equipoise.tune import tuned
 from parts_for_tests import BoundedEncoder
@@ -143,12 +144,12 @@ def test_without_select_rows_every_epoch_is_run_and_the_last_weights_are_kept(co
 
 def test_training_a_point_head_on_every_task_at_once(cohort: Cohort, tmp_path: Path) -> None:
     tasks = ("risk", "multiclass", "regression", "time_to_event", "treatment_effect")
-    config = small_config(views=("clinical",), tasks=tasks, head="point", learner__max_epochs=2)
-    path = train_member(config, cohort, Split.of(cohort), seed=0, folder=tmp_path / "m", loggers=[])
+    config, split = small_config(views=("clinical",), tasks=tasks, head="point", learner__max_epochs=2), Split.of(cohort)
+    path = train_member(config, cohort, split, seed=0, folder=tmp_path / "m", loggers=[], pseudo=CrossFits(cohort).of(config, split, tmp_path / "m"))
     lines = list(csv.DictReader((path.parent / "metrics.csv").read_text().splitlines()))
     own = [float(lines[-1][f"select/nll.{task}"]) for task in tasks]
     assert float(lines[-1]["select/nll"]) == pytest.approx(sum(own))
-    assert {"select/auroc.risk", "select/accuracy.multiclass", "select/pearson_r.regression"} <= set(lines[-1])
+    assert {"select/auroc.risk", "select/accuracy.multiclass", "select/pearson_r.regression", "select/effect_loss.treatment_effect"} <= set(lines[-1])
 
 
 def test_a_role_without_any_observed_outcome_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from equipoise.head import Head
 from equipoise.learner.after import observed_hessian
 from equipoise.testing.discovery import options
 from equipoise.testing.head_laws import new_head
-from equipoise.testing.task_laws import new_task, sample_outcomes, target_of
+from equipoise.testing.task_laws import kind_for, new_task, sample_outcomes, target_of
 
 REFUSED = {("gaussian_process", "quantile")}
 """A pinball loss is made of straight lines: it has no curvature to expand around, and the process says that it finds no mode."""
@@ -20,7 +20,7 @@ REFUSED = {("gaussian_process", "quantile")}
 def test_every_head_takes_two_steps_on_every_task_and_answers(head_option: str, task_option: str) -> None:
     z = torch.randn(60, 8, generator=generator(0))
     task = new_task(options("task")[task_option])
-    outcomes = sample_outcomes(task.kind, n=60, seed=1, x=z[:, 0].double().numpy())
+    outcomes = sample_outcomes(kind_for(options("task")[task_option]), n=60, seed=1, x=z[:, 0].double().numpy())
     task.setup(outcomes)
     target = target_of(outcomes)
     head = new_head(options("head")[head_option], seed=0, d_in=8, bias=task.start()).train()

@@ -19,7 +19,16 @@ from task.effects_for_tests import linear_answer
 
 
 def task_on(outcomes: TargetTable, **changed: Any) -> TarNetTask:
-    chosen: dict[str, Any] = {"target": "response", "width": 6, "layers": 1, "prior_scale": 3.0, "propensity_weight": 1.0, "log_sigma_scale": 1.0}
+    chosen: dict[str, Any] = {
+        "target": "response",
+        "width": 6,
+        "layers": 1,
+        "prior_scale": 3.0,
+        "propensity_weight": 1.0,
+        "log_sigma_scale": 1.0,
+        "horizon_days": None,
+        "n_intervals": 1,
+    }
     task = TarNetTask(**{**chosen, **changed})
     task.setup(outcomes)
     return task
@@ -35,7 +44,7 @@ def test_each_arm_is_its_own_network_on_what_is_shared(layers: int) -> None:
         weights = [p.detach() for p in branch.parameters()]
         for weight, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
             h = F.gelu(h @ weight.T + bias)
-        expected = torch.sigmoid(task.base[arm] + (h @ weights[-2].T + weights[-1])[..., 0])
+        expected = torch.sigmoid(task.base[arm][0] + (h @ weights[-2].T + weights[-1])[..., 0])
         assert torch.allclose(answer[..., arm].float(), expected, atol=1e-6)
     assert torch.allclose(answer[..., 2], answer[..., 1] - answer[..., 0])
     assert torch.allclose(task.propensity(Draws(value)).float(), torch.sigmoid(value[..., 0]))
@@ -75,7 +84,7 @@ def test_arms_of_different_shape_are_learnt_where_lines_cannot_follow() -> None:
         outcome=y, observed=True, weight=1.0, treatment=pl.Series(treated.astype(np.int64))
     )
     outcomes = TargetTable("treatment_effect", table)
-    lines = TreatmentEffectTask(target="response", propensity_weight=1.0, log_sigma_scale=1.0)
+    lines = TreatmentEffectTask(target="response", propensity_weight=1.0, log_sigma_scale=1.0, horizon_days=None, n_intervals=1)
     lines.setup(outcomes)
     off = [float(np.sqrt(np.mean((effects(task, outcomes, x) - truth) ** 2))) for task in (task_on(outcomes, width=12), lines)]
     assert off[0] < 0.3

@@ -7,7 +7,7 @@ import pytest
 from equipoise.cohort.draft import TargetTable
 from equipoise.task import Task
 from equipoise.testing.discovery import classes, options, targets
-from equipoise.testing.task_laws import TaskLaws, sample_outcomes
+from equipoise.testing.task_laws import TaskLaws, kind_for, sample_outcomes
 
 
 class TestTasks(TaskLaws):
@@ -22,6 +22,7 @@ VARIANTS = {
     "Poisson": ("count", {"distribution": "poisson"}),
     "Breslow's ties": ("cox", {"ties": "breslow"}),
     "R-learner": ("effect_learner", {"learner": "r"}),
+    "effect on a time to event, one interval": ("treatment_effect_survival", {"n_intervals": 1}),
     "one interval": ("time_to_event", {"n_intervals": 1, "horizons_days": [100.0, 400.0]}),
 }
 
@@ -38,7 +39,7 @@ class TestTaskVariants(TaskLaws):
 class TestContinuousTreatmentEffect(TaskLaws):
     """A treatment's effect on a continuous outcome."""
 
-    @pytest.fixture(params=["treatment_effect", "tarnet", "dragonnet", "effect_learner"])
+    @pytest.fixture(params=sorted(name for name, node in options("task").items() if kind_for(node) == "treatment_effect"))
     def node(self, request: pytest.FixtureRequest) -> dict[str, Any]:
         return options("task")[request.param]
 

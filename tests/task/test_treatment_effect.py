@@ -18,7 +18,7 @@ from equipoise.uncertainty import decompose
 
 
 def task_on(outcomes: TargetTable, propensity_weight: float = 0.5) -> TreatmentEffectTask:
-    task = TreatmentEffectTask(target="response", propensity_weight=propensity_weight, log_sigma_scale=1.0)
+    task = TreatmentEffectTask(target="response", propensity_weight=propensity_weight, log_sigma_scale=1.0, horizon_days=None, n_intervals=1)
     task.setup(outcomes)
     return task
 
@@ -35,7 +35,8 @@ def test_the_loss_is_the_outcome_in_the_received_arm_and_the_treatment(binary: b
     draws = torch.randn(4, 60, 3, generator=generator(0))
     y = torch.where(target.observed, target.outcome, 0.0)
     arm = torch.where(target.treatment == 1, draws[..., 1], draws[..., 0])
-    log_p = Bernoulli(logits=arm).log_prob(y.expand(4, -1)) if binary else Normal(arm, 1.0).log_prob((y - task.mean) / task.sd)
+    centre = 0.0 if binary else task.outcome.centre
+    log_p = Bernoulli(logits=arm).log_prob(y.expand(4, -1)) if binary else Normal(arm, 1.0).log_prob((y - centre) / task.sd)
     log_p = log_p + 0.5 * Bernoulli(logits=draws[..., 2]).log_prob(target.treatment.float().expand(4, -1))
     assert torch.allclose(task.loss(Draws(draws), target), -log_p.mean(0) * target.weight * target.observed, atol=1e-5)
 
@@ -109,6 +110,6 @@ def test_one_arm_only_and_a_third_arm_are_refused_with_the_counts() -> None:
 
 def test_a_target_of_kind_binary_with_a_treatment_is_taken_as_one() -> None:
     outcomes = sample_outcomes("treatment_effect", n=80, seed=0)
-    assert task_on(TargetTable("binary", outcomes.table)).log_sigma is None
-    assert task_on(continuous(80)).log_sigma is not None
+    assert task_on(TargetTable("binary", outcomes.table)).outcome.kind == "binary"
+    assert task_on(continuous(80)).outcome.kind == "continuous"
     assert math.isfinite(float(task_on(continuous(80)).penalty().detach()))

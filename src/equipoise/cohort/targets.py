@@ -25,12 +25,13 @@ class TargetSpec:
 
     Args:
         kind: one of `contract.question.TargetKind`.
-        column: the outcome (all kinds but time_to_event).
+        column: the outcome (all kinds but time_to_event; a treatment_effect has it, or ``time`` and ``event``).
         positive: binary: the value that counts as 1; without it the column holds 0 and 1.
         classes: multiclass: class names in order; without it those that occur, sorted.
         unit: continuous: UCUM.
         range: continuous: [lowest, highest] possible value; others count as missing.
-        time: time_to_event: how long until event or censoring, a number in ``time_unit`` or a date after the prediction time.
+        time: time_to_event, and a treatment_effect on one: how long until event or censoring, a number in ``time_unit`` or a date after the prediction
+            time.
         time_unit: one of `DAYS`.
         event: time_to_event: 0 censored, 1..C the cause.
         entry: time_to_event: left truncation, in ``time_unit``.
@@ -67,13 +68,19 @@ class TargetSpec:
         if given.get("kind") not in get_args(TargetKind):
             raise UserError(f"Config key {key}.kind is {given.get('kind')!r}", expected=f"one of {', '.join(get_args(TargetKind))}", mend="correct the kind")
         spec = cls(**given)
-        needs = {"time_to_event": ("time", "event"), "treatment_effect": ("column", "treatment")}.get(spec.kind, ("column",))
+        needs: tuple[str, ...] = ("time", "event") if spec.timed else ("column",)
+        needs += ("treatment",) if spec.kind == "treatment_effect" else ()
         for k in needs:
             if getattr(spec, k) is None:
                 raise UserError(f"Config key {key}.{k} is missing", expected=f"a column for a target of kind {spec.kind}", mend=f"set {key}.{k}")
         if spec.time_unit not in DAYS:
             raise UserError(f"Config key {key}.time_unit is {spec.time_unit!r}", expected=f"one of {', '.join(DAYS)}", mend="correct it")
         return spec
+
+    @property
+    def timed(self) -> bool:
+        """Whether the outcome is a time to event."""
+        return self.kind == "time_to_event" or (self.kind == "treatment_effect" and self.column is None and (self.time or self.event) is not None)
 
     @property
     def columns(self) -> list[str]:
@@ -100,7 +107,7 @@ class TargetSpec:
                 outcome = _binary(table[str(self.column)], self.positive, of)
             case "multiclass":
                 outcome, classes = _classes(table[str(self.column)], self.classes, of)
-            case "time_to_event":
+            case _ if self.timed:
                 return self._survival(table, prediction_time, of)
             case _:
                 outcome = as_number(table[str(self.column)], of).fill_null(np.nan).to_numpy().copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +53,7 @@ def pieces(question: Question, target: TargetTable, rows: np.ndarray) -> tuple[P
 
     Binary, multiclass and continuous: one. Time to event: one classification a horizon, "event of cause 1 by then", weighted for censoring
     (`at_risk_weights`); a competing event before the horizon is event-free of cause 1. Treatment effect: one for each arm (T-learner),
-    a classification where all outcomes are 0 or 1.
+    a classification where all outcomes are 0 or 1; of a time to event that by the horizon, with weights for censoring within the arm.
 
     Args:
         question: what is asked.
@@ -75,17 +76,23 @@ def pieces(question: Question, target: TargetTable, rows: np.ndarray) -> tuple[P
         case "continuous":
             made = [_piece(rows, outcome, weight, observed, 0, question)]
         case "time_to_event":
-            time, event, entry = (np.where(observed, column[c], -1) for c in ("time_days", "event", "entry_days"))
-            made = []
-            for horizon_days in question.horizons_days:
-                by_then = np.zeros(len(rows))
-                by_then[observed] = at_risk_weights(time[observed], event[observed], entry[observed], horizon_days)
-                died = ((event == 1) & (time <= horizon_days)).astype(float)
-                made.append(_piece(rows, died, weight * by_then, by_then > 0, 2, question))
+            made = [_by_horizon(rows, column, observed, h, question) for h in question.horizons_days]
+        case "treatment_effect" if question.horizons_days:
+            (horizon_days,) = question.horizons_days
+            made = [_by_horizon(rows, column, observed & (column["treatment"] == arm), horizon_days, question) for arm in (0, 1)]
         case "treatment_effect":
             n_classes = 2 if np.isin(outcome[observed], (0.0, 1.0)).all() else 0
             made = [_piece(rows, outcome, weight, observed & (column["treatment"] == arm), n_classes, question) for arm in (0, 1)]
     return tuple(made)
+
+
+def _by_horizon(rows: np.ndarray, column: Mapping[str, np.ndarray], seen: np.ndarray, horizon_days: float, question: Question) -> Piece:
+    """ "Event of cause 1 by then" of the rows that are ``seen``, weighted for the censoring among them."""
+    time, event, entry = (np.where(seen, column[c], -1) for c in ("time_days", "event", "entry_days"))
+    by_then = np.zeros(len(rows))
+    by_then[seen] = at_risk_weights(time[seen], event[seen], entry[seen], horizon_days)
+    died = ((event == 1) & (time <= horizon_days)).astype(float)
+    return _piece(rows, died, column["weight"] * by_then, by_then > 0, 2, question)
 
 
 def _piece(rows: np.ndarray, outcome: np.ndarray, weight: np.ndarray, keep: np.ndarray, n_classes: int, question: Question) -> Piece:

@@ -18,7 +18,7 @@ class Question:
         kind: which kind of outcome that is.
         evidences: the evidences whose content may be used, in config order.
         classes: class names in order (multiclass only).
-        horizons_days: horizons at which a risk is asked for (time to event only), days > 0.
+        horizons_days: horizons at which a risk is asked for, days > 0; of a treatment's effect on a time to event the one by which risks are compared.
     """
 
     task: str

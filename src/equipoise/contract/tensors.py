@@ -180,7 +180,8 @@ class Draws(_Movable):
 class Target(_Movable):
     """Outcomes of one task for the rows of a batch; defaults are filled, never None. Columns as in `contract.tables.TARGET`, each (B,).
 
-    ``pseudo`` f32 (B,) is a cross-fitted pseudo-outcome, NaN where there is none.
+    ``pseudo`` f32 (B,) is a pseudo-outcome of a treatment's effect, from nuisances fitted on other rows, NaN where there is none; ``pseudo_weight``
+    f32 (B,) >= 0 is the weight of its squared error, 1 where there is none (see `stats.pseudo_outcomes`).
     """
 
     outcome: Tensor
@@ -191,6 +192,7 @@ class Target(_Movable):
     treatment: Tensor
     weight: Tensor
     pseudo: Tensor
+    pseudo_weight: Tensor
 
 
 @dataclass(frozen=True)

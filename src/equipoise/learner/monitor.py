@@ -1,4 +1,4 @@
-"""What is watched on select rows: the mixture's negative log likelihood, and a familiar metric beside it."""
+"""What is watched on select rows: the mixture's negative log likelihood, or an effect's loss, and a familiar metric beside it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class Monitor:
     """Collects select batches and sums them up.
 
     ``select/nll`` is the mean over rows of -log( mean over draws of the likelihood ): that of the predictive mixture, which is what is predicted
-    later, and not the mean of the draws' losses. Exact for likelihoods that are written row by row; for a batch loss (Cox) an approximation.
+    later, and not the mean of the draws' losses. Exact for likelihoods that are written row by row; for a batch loss (Cox) an approximation. For a
+    treatment's effect it is the R- or DR-loss of the mean effect instead, and ``select/effect_loss`` says so (see `task.arms.ArmsTask.score`).
 
     Args:
         network: the network.
@@ -43,7 +44,7 @@ class Monitor:
         for name, draws in self._network(batch, n_draws=self._n_draws, seed=self._seed).items():
             task, target = self._network.task(name), batch.targets[name]
             self._sum[name] += float(mixture_nll(task, draws, target).double().sum())
-            self._mass[name] += float((target.weight * target.observed).double().sum())
+            self._mass[name] += float((target.weight * task.scored(target)).double().sum())
             if task.kind in _METRICS:
                 mean = task.answer(draws).mean.mean(0)[target.observed]
                 self._seen[name].append((mean.float().cpu(), target.outcome[target.observed].cpu()))
@@ -56,6 +57,8 @@ class Monitor:
             tag = f".{name}" if len(own) > 1 else ""
             if tag:
                 metrics[f"select/nll{tag}"] = nll
+            if self._network.task(name).joint_score:
+                metrics[f"select/effect_loss{tag}"] = nll
             kind = self._network.task(name).kind
             if kind in _METRICS and self._seen[name]:
                 mean, outcome = (torch.cat(x) for x in zip(*self._seen[name], strict=True))
@@ -67,17 +70,19 @@ class Monitor:
 
 
 def mixture_nll(task: Task, draws: Draws, target: Target) -> Tensor:
-    """weight * -log mean_s p(y | draw s), (B,), from the task's own score of each draw; 0 where the outcome is not observed.
+    """weight * -log mean_s p(y | draw s), (B,), from the task's own score of each draw; 0 in rows that it does not judge.
 
     Args:
-        task: gives the score, a negative log likelihood.
+        task: gives the score, a negative log likelihood; one that judges the mean over draws is asked once.
         draws: (S, B, K).
         target: (B,).
     """
+    if task.joint_score:
+        return task.score(draws, target)
     plain = replace(target, weight=torch.ones_like(target.weight))
     each = torch.stack([task.score(Draws(draws.value[s : s + 1]), plain) for s in range(draws.value.shape[0])])
     nll = math.log(each.shape[0]) - torch.logsumexp(-each, 0)
-    return torch.where(target.observed, nll * target.weight, 0.0)
+    return torch.where(task.scored(target), nll * target.weight, 0.0)
 
 
 @torch.no_grad()
@@ -92,8 +97,8 @@ def base_rate_nll(network: Network, batches: Iterable[Batch]) -> float:
         for batch in kept:
             target = batch.targets[name]
             nll += float(mixture_nll(task, Draws(start.expand(1, batch.size, -1)), target).double().sum())
-            mass += float((target.weight * target.observed).double().sum())
-        total += nll / mass
+            mass += float((target.weight * task.scored(target)).double().sum())
+        total += nll / mass if mass > 0 else math.nan
     return total
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +34,30 @@ from equipoise.learner.quiet import equal_bits, quiet
 from equipoise.learner.resume import Checkpoint
 from equipoise.learner.weigh import weigh_views
 from equipoise.model import Model, digest
+from equipoise.network import Network
 from equipoise.record import write_json
+from equipoise.stats.pseudo_outcomes import PseudoOutcomes
+from equipoise.task.arms import ArmsTask
 
 log = logging.getLogger("equipoise.learner")
 
 _LEARNT_NOTHING = 1e-3
 """Nats by which select/nll must lie below that of the base rate to count as learning."""
-_DECIDES = ("d_model", "modality", "fusion", "head", "task", "learner", "optimizer", "scheduler")
+_DECIDES = ("d_model", "modality", "fusion", "head", "task", "nuisance", "learner", "optimizer", "scheduler")
 # What changes when a checkpoint is written, or how predictions are made, but not the weights.
 _DECIDES_NOT = ("checkpoint_minutes", "predict_draws")
 
 
-def train_member(config: Mapping[str, Any], cohort: Cohort, split: Split, *, seed: int, folder: Path, loggers: Sequence[Logger]) -> Path:
+def train_member(
+    config: Mapping[str, Any],
+    cohort: Cohort,
+    split: Split,
+    *,
+    seed: int,
+    folder: Path,
+    loggers: Sequence[Logger],
+    pseudo: Callable[[], Mapping[str, PseudoOutcomes]] = dict,
+) -> Path:
     """Trains one member and writes ``folder/model.pt``, ``history.json`` and ``metrics.csv``.
 
     A finished member is skipped, an interrupted one goes on from ``folder/checkpoint/last.ckpt`` to the weights that it would have had.
@@ -57,6 +69,8 @@ def train_member(config: Mapping[str, Any], cohort: Cohort, split: Split, *, see
         seed: the member's.
         folder: the member's own.
         loggers: what else is told of the epochs.
+        pseudo: makes the pseudo-outcomes of the tasks on a treatment's effect, by task (`nuisance.CrossFits.of`); asked only where something is left
+            to train.
 
     Returns:
         The path of model.pt.
@@ -79,7 +93,9 @@ def train_member(config: Mapping[str, Any], cohort: Cohort, split: Split, *, see
     n_train = cohort.rows["subject_id"][seen].n_unique()
     views = fit_views(config, cohort, split.train)
     network = assemble(config, views, {name: at_rows(target, split.train) for name, target in targets.items()}, seed=seed)
-    batches = Batches(open_views(views, cohort), {k: v.evidence for k, v in views.items()}, evidences_of(views), targets=targets)
+    made = pseudo()
+    _refuse_no_pseudo(network, made, split)
+    batches = Batches(open_views(views, cohort), {k: v.evidence for k, v in views.items()}, evidences_of(views), targets=targets, pseudo=made)
     data = _data(config, batches, split, seed, device)
     course = Course()
     learner = Learner(
@@ -114,7 +130,7 @@ def train_member(config: Mapping[str, Any], cohort: Cohort, split: Split, *, see
     base = base_rate_nll(network, (batches(rows) for rows in select_chunks)) if split.select.size else None
     finish_spread(network, select, n_draws=n_draws, seed=seed)
     network.novelty.fit(train.z[train.present], select.z[select.present])
-    _say_end(folder, course, base)
+    _say_end(folder, course, base, network)
     write_json(folder / "history.json", {**course.history(), "base_select_loss": base, "n_parameters": network.n_parameters()})
     facts = {"stamp": stamp, "cohort": cohort.hash, "seed": seed, "n_train": n_train, "n_parameters": network.n_parameters(), "best_epoch": course.best_epoch}
     Model.of(config, views, network, facts).save(model_path)
@@ -209,10 +225,29 @@ def _observed(targets: Mapping[str, TargetTable], split: Split) -> np.ndarray:
     return split.train[np.logical_or.reduce(list(observed.values()))[split.train]]
 
 
-def _say_end(folder: Path, course: Course, base: float | None) -> None:
+def _refuse_no_pseudo(network: Network, made: Mapping[str, PseudoOutcomes], split: Split) -> None:
+    """An effect is never chosen by the fit of the outcome, and never learnt from nuisances that saw the same rows.
+
+    Raises:
+        ValueError: the caller gave no pseudo-outcomes where a task needs them.
+    """
+    for name in network.tasks:
+        task = network.task(name)
+        if isinstance(task, ArmsTask):
+            for role, rows, needed in (("train", split.train, task.learns_from is not None), ("select", split.select, split.select.size > 0)):
+                if needed and not (name in made and made[name].known[rows].any()):
+                    raise ValueError(f"task {name} needs pseudo-outcomes of {role} rows: give pseudo=nuisance.CrossFits(cohort).of(...)")
+
+
+def _say_end(folder: Path, course: Course, base: float | None, network: Network) -> None:
     best = f", best select/nll {course.best_loss:.4f} in epoch {course.best_epoch + 1} (base rate {base:.4f})" if base is not None else ""
     log.info("%s: %d epochs in %.1f s%s", folder.name, course.epoch, course.seconds, best)
-    if base is not None and course.best_loss > base - _LEARNT_NOTHING:
+    if all(network.task(name).joint_score for name in network.tasks):
+        if base is not None and course.best_loss >= base:
+            log.warning(
+                "%s is no better on select rows than one effect for all, the difference of the arms' means: no differing effects were found", folder.name
+            )
+    elif base is not None and course.best_loss > base - _LEARNT_NOTHING:
         log.warning(
             "%s is no better than the base rate on select rows: there is no signal, or the priors of encoders or fusion are too tight for so few rows "
             "(raise their prior_scale)",

@@ -22,6 +22,7 @@ from equipoise.contract.question import Question
 from equipoise.contract.tables import RESAMPLED_PREFIX, SCENARIO_ALL
 from equipoise.fit import comparators_of, fit_split, teaching_rows
 from equipoise.learner.train import train_member
+from equipoise.nuisance import CrossFits
 from equipoise.predict_table import outcomes, prediction_table
 from equipoise.rehearse.stand_in import Additive
 from equipoise.resampled import drawn, too_many_lost, with_resampled
@@ -64,11 +65,12 @@ def fitted(config: Mapping[str, Any], twin: Cohort, split: Split, question: Ques
     """
     if config["rehearse"]["model"] == "fast":
         return _fast(config, twin, split, question)
-    tried = settings_of(config)
+    tried, crossfits = settings_of(config), CrossFits(twin)
     losses = []
     for i, values in enumerate(tried if len(tried) > 1 else ()):
         one = with_values(config, values)
-        train_member(one, twin, split, seed=int(one["seed"]), folder=folder / f"{i}" / "member_0", loggers=[])
+        at = folder / f"{i}" / "member_0"
+        train_member(one, twin, split, seed=int(one["seed"]), folder=at, loggers=[], pseudo=crossfits.of(one, split, at))
         losses.append(min(json.loads((folder / f"{i}" / "member_0" / "history.json").read_text())["select_loss"], default=np.inf))
     best = int(np.argmin(losses)) if losses else 0
     fit = fit_split(with_values(config, tried[best]), twin, split, "held_out", folder / f"{best}", repeat=0, fold=0, loggers=[])

@@ -52,6 +52,8 @@ class Task(nn.Module, ABC):
     kind: ClassVar[TargetKind]
     batch_loss: ClassVar[bool] = False
     """Whether a row's loss depends on the other rows of its batch (Cox, rankings)."""
+    joint_score: ClassVar[bool] = False
+    """Whether `score` judges the mean over draws; else each draw by itself, as a negative log likelihood."""
 
     def __init__(self, *, target: str) -> None:
         super().__init__()
@@ -88,6 +90,10 @@ class Task(nn.Module, ABC):
         A task whose loss has terms that help training and judge nothing (a ranking, a regularisation, a treatment's likelihood) leaves them out.
         """
         return self.loss(draws, target)
+
+    def scored(self, target: Target) -> Tensor:
+        """Which rows `score` judges, bool (B,)."""
+        return target.observed
 
     @abstractmethod
     def answer(self, draws: Draws) -> Answer:

@@ -34,8 +34,10 @@ class DragonNetTask(ArmsTask):
     Source: Shi, Blei and Veitch (2019), eqs. 2.2 and 3.2; van der Laan and Rose (2011), section 5.2, for binary outcomes.
     """
 
+    of_times = False
+
     def __init__(self, *, target: str, propensity_weight: float, targeted_weight: float, clip: float, epsilon_scale: float, log_sigma_scale: float) -> None:
-        super().__init__(target=target, log_sigma_scale=log_sigma_scale)
+        super().__init__(target=target, log_sigma_scale=log_sigma_scale, horizon_days=None, n_intervals=1)
         if not 0 < clip < 0.5:
             raise UserError(f"clip of the task on {target!r}", expected="between 0 and 0.5", found=f"{clip:g}", mend="set clip of the task")
         self.propensity_weight, self.targeted_weight = float(propensity_weight), float(targeted_weight)
@@ -47,16 +49,19 @@ class DragonNetTask(ArmsTask):
         return 3
 
     def start(self) -> Tensor:
-        return torch.tensor(self.base)
+        return torch.tensor([*self.flat_base(), self.treated_log_odds])
 
     def arms_of(self, value: Tensor) -> Tensor:
         e = torch.sigmoid(value[..., 2]).clamp(self.clip, 1 - self.clip)
-        return value[..., :2] + self.epsilon.to(value) * torch.stack([-1 / (1 - e), 1 / e], -1)
+        return (value[..., :2] + self.epsilon.to(value) * torch.stack([-1 / (1 - e), 1 / e], -1))[..., None]
+
+    def propensity_logit(self, value: Tensor) -> Tensor:
+        return value[..., 2]
 
     def loss(self, draws: Draws, target: Target) -> Tensor:
         """The outcome's likelihood in the received arm, the treatment's, and the outcome's with the moved arms, (B,); 0 without outcome or treatment."""
         received, value = self.received(target), draws.value
-        nll = self.outcome_nll(value[..., :2], received) + self.propensity_weight * treatment_nll(value[..., 2], received)
+        nll = self.outcome_nll(value[..., :2, None], received) + self.propensity_weight * treatment_nll(value[..., 2], received)
         nll = nll + self.targeted_weight * self.outcome_nll(self.arms_of(value), received)
         return nll.mean(0) * target.weight * received.used
 

@@ -64,13 +64,8 @@ class HorizonTask(Task):
         self.n_causes, self.horizons_days = 1, (1.0,)
 
     def setup(self, train: TargetTable) -> None:
-        rows = observed_rows(train, self.target, ("time_to_event",))
-        time, entry, weight = (torch.tensor(rows[name].to_numpy(), dtype=torch.float32) for name in ("time_days", "entry_days", "weight"))
-        event = torch.tensor(rows["event"].to_numpy())
-        follow_up = FollowUp(time, event, entry, weight, torch.ones_like(event, dtype=torch.bool))
-        _check(self.target, follow_up, n_causes=None)
-        _refuse_no_event(self.target, rows)
-        self.n_causes, self.horizons_days = int(event.max()), _horizons(self.target, self.wanted_days, time, event)
+        follow_up = train_follow_up(self.target, observed_rows(train, self.target, ("time_to_event",)))
+        self.n_causes, self.horizons_days = int(follow_up.event.max()), horizons_of(self.target, self.wanted_days, follow_up)
         self.learn(follow_up)
 
     @abstractmethod
@@ -87,11 +82,7 @@ class HorizonTask(Task):
         Raises:
             UserError: a time is impossible, or a cause is none of those of the train rows.
         """
-        seen = target.observed
-        time, entry, weight = (torch.where(seen, x, 0.0) for x in (target.time_days, target.entry_days, target.weight))
-        made = FollowUp(time, torch.where(seen, target.event, 0), entry, weight, seen)
-        _check(self.target, made, n_causes=self.n_causes)
-        return made
+        return follow_up_of(self.target, target, target.observed, self.n_causes)
 
     def answer(self, draws: Draws) -> Answer:
         risk = self.cumulative_incidence(draws)
@@ -108,7 +99,45 @@ class HorizonTask(Task):
         self.n_causes, self.horizons_days = int(state["n_causes"]), tuple(state["horizons_days"])
 
 
-def _horizons(target: str, wanted: list[float] | None, time: Tensor, event: Tensor) -> tuple[float, ...]:
+def follow_up_of(name: str, target: Target, seen: Tensor, n_causes: int | None) -> FollowUp:
+    """A batch's follow-up, checked.
+
+    Args:
+        name: the target's, for the error.
+        target: (B,).
+        seen: bool (B,), whose follow-up counts; times and events of the others are 0.
+        n_causes: C of the train rows; None: any.
+
+    Raises:
+        UserError: a time is impossible, or a cause is none of these.
+    """
+    time, entry, weight = (torch.where(seen, x, 0.0) for x in (target.time_days, target.entry_days, target.weight))
+    made = FollowUp(time, torch.where(seen, target.event, 0), entry, weight, seen)
+    _check(name, made, n_causes=n_causes)
+    return made
+
+
+def train_follow_up(target: str, rows: pl.DataFrame) -> FollowUp:
+    """The follow-up of train rows with an observed outcome, checked.
+
+    Raises:
+        UserError: a time or a cause is impossible, or nobody has the event of cause 1, with the counts.
+    """
+    time, entry, weight = (torch.tensor(rows[name].to_numpy(), dtype=torch.float32) for name in ("time_days", "entry_days", "weight"))
+    event = torch.tensor(rows["event"].to_numpy())
+    follow_up = FollowUp(time, event, entry, weight, torch.ones_like(event, dtype=torch.bool))
+    _check(target, follow_up, n_causes=None)
+    _refuse_no_event(target, rows)
+    return follow_up
+
+
+def horizons_of(target: str, wanted: list[float] | None, train: FollowUp) -> tuple[float, ...]:
+    """The horizons in days: those wanted, or the quartile and the median of the train rows' times of cause 1.
+
+    Raises:
+        UserError: a horizon is not above 0, or beyond the train rows' follow-up.
+    """
+    time, event = train.time, train.event
     if wanted is None:
         times = time[(event == 1) & (time > 0)].numpy().astype(float)
         found = np.quantile(times, HORIZON_QUANTILES) if times.size else time.clamp(min=1.0).max()[None].numpy()

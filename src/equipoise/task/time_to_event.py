@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, final
 
-import torch
 from torch import Tensor
 
 from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Draws, Target
 from equipoise.task.follow_up import FollowUp
-from equipoise.task.intervals import IntervalTask, edges_of, interval_of, passed_of
+from equipoise.task.hazards import base_logits, hazard_nll, incidence
+from equipoise.task.intervals import IntervalTask, edges_of
 
 
 @final
@@ -40,49 +40,16 @@ class TimeToEventTask(IntervalTask):
 
     def learn(self, train: FollowUp) -> None:
         self.edges = edges_of(train, self.n_intervals)
-        self.base = tuple(self._base_logits(train).tolist())
+        self.base = tuple(base_logits(train, self.edges, self.n_causes).tolist())
 
     def loss(self, draws: Draws, target: Target) -> Tensor:
         """Negative log likelihood of the discrete hazards, (B,)."""
         follow_up = self.follow_up(target)
-        exposure, interval, happened = self._history(follow_up)
-        log_none, log_hazard = self._log_hazards(draws.value)
-        cause = (follow_up.event - 1).clamp(min=0)
-        at_event = torch.where(happened, log_hazard[:, follow_up.rows, interval, cause], 0.0)
-        log_likelihood = (exposure * log_none).sum(-1) + at_event
-        return -log_likelihood.mean(0) * follow_up.weight
+        return hazard_nll(draws.value, follow_up, self.edges, self.n_causes).mean(0) * follow_up.weight
 
     def cumulative_incidence(self, draws: Draws) -> Tensor:
         """Cumulative incidence of cause 1 at every horizon, f64 (S, B, H)."""
-        log_none, log_hazard = self._log_hazards(draws.value.double())
-        survived = torch.exp(torch.cumsum(log_none, -1) - log_none)
-        happens = survived * torch.exp(log_hazard[..., 0])
-        horizons = torch.tensor(self.horizons_days, dtype=torch.float64, device=self.edges.device)
-        return happens @ passed_of(horizons, self.edges.double()).T
-
-    def _log_hazards(self, value: Tensor) -> tuple[Tensor, Tensor]:
-        """log(1 - h_j), (S, B, J), and log h_jc, (S, B, J, C)."""
-        logits = value.reshape(*value.shape[:-1], len(self.edges) - 1, self.n_causes)
-        padded = torch.cat([torch.zeros_like(logits[..., :1]), logits], -1)
-        log_p = torch.log_softmax(padded, -1)
-        return log_p[..., 0], log_p[..., 1:]
-
-    def _history(self, follow_up: FollowUp) -> tuple[Tensor, Tensor, Tensor]:
-        """Exposures e (B, J), zero in and after the interval of an event; that interval's number (B,); whether an event happened by t_J (B,)."""
-        left, right = self.edges[:-1], self.edges[1:]
-        share = (torch.minimum(follow_up.time[:, None], right) - torch.maximum(follow_up.entry[:, None], left)).clamp(min=0) / (right - left)
-        interval, happened = interval_of(follow_up, self.edges)
-        in_event = happened[:, None] & (torch.arange(len(right), device=right.device) == interval[:, None])
-        return torch.where(in_event, 0.0, share), interval, happened
-
-    def _base_logits(self, train: FollowUp) -> Tensor:
-        """log(events / event-free exposure) of each interval and cause over the train rows, half a row added to both; interval-major, (K,)."""
-        exposure, interval, happened = self._history(train)
-        weight = train.weight.double()
-        events = torch.zeros(len(self.edges) - 1, self.n_causes, dtype=torch.float64)
-        events.index_put_((interval[happened], train.event[happened] - 1), weight[happened], accumulate=True)
-        free = (exposure.double() * weight[:, None]).sum(0)
-        return torch.log((events + 0.5) / (free[:, None] + 0.5)).flatten().float()
+        return incidence(draws.value, self.edges, self.n_causes, self.horizons_days)
 
 
 def refuse_open_horizons(config: Mapping[str, Any]) -> None:

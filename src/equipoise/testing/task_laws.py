@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from equipoise.contract.tensors import Draws, Target, generator
 from equipoise.task import Task
 from equipoise.testing.discovery import options
 
-KINDS = ("binary", "multiclass", "continuous", "time_to_event", "treatment_effect")
+KINDS = ("binary", "multiclass", "continuous", "time_to_event", "treatment_effect", "survival_effect")
 
 
 class TaskLaws:
@@ -34,7 +35,7 @@ class TaskLaws:
 
     @pytest.fixture
     def train(self, node: dict[str, Any]) -> TargetTable:
-        return self.outcomes(new_task(node).kind)
+        return self.outcomes(kind_for(node))
 
     @pytest.fixture
     def task(self, node: dict[str, Any], train: TargetTable) -> Task:
@@ -53,7 +54,7 @@ class TaskLaws:
 
     def test_the_start_predicts_the_base_rate(self, task: Task, train: TargetTable) -> None:
         base = task.start().requires_grad_()
-        target = target_of(train)
+        target = replace(target_of(train), pseudo=torch.full((train.table.height,), math.nan))  # base rates are those of the outcome
         task.loss(Draws(base.expand(1, train.table.height, -1)), target).sum().backward()
         assert base.grad is not None
         assert base.grad.abs().max() <= 0.01 * train.table.height
@@ -107,7 +108,7 @@ class TaskLaws:
         t = train.table
         event = pl.col("event")
         for table in (
-            t.filter(pl.col("observed") & (event <= 0)) if train.kind == "time_to_event" else t.filter(pl.col("outcome") == t["outcome"].drop_nans().min()),
+            t.filter(pl.col("observed") & (event <= 0)) if (t["event"] > 0).any() else t.filter(pl.col("outcome") == t["outcome"].drop_nans().min()),
             t.filter(~pl.col("observed")),
             t[:0],
         ):
@@ -170,7 +171,7 @@ class TaskLaws:
             new_task(node).setup(TargetTable(train.kind, table, train.classes, train.unit))
 
     def test_setup_refuses_an_outcome_that_does_not_vary(self, node: dict[str, Any], train: TargetTable) -> None:
-        table = train.table.with_columns(outcome=pl.lit(1.0), event=pl.lit(0), treatment=pl.col("treatment"))
+        table = train.table.with_columns(outcome=pl.lit(1.0), event=pl.min_horizontal("event", pl.lit(0)))
         with pytest.raises(UserError, match=r"\d"):
             new_task(node).setup(TargetTable(train.kind, table, train.classes, train.unit))
 
@@ -184,6 +185,12 @@ def new_task(node: dict[str, Any]) -> Task:
     made = make(node)
     assert isinstance(made, Task)
     return made
+
+
+def kind_for(node: dict[str, Any]) -> str:
+    """The kind of `sample_outcomes` that a task's config node can read."""
+    task = new_task(node)
+    return "survival_effect" if task.kind == "treatment_effect" and node.get("horizon_days") is not None else task.kind
 
 
 def random_draws(task: Task, n_rows: int, n_draws: int = 3) -> Draws:
@@ -200,7 +207,13 @@ def target_of(outcomes: TargetTable) -> Target:
 
     floats = {name: column(name, torch.float32) for name in ("outcome", "time_days", "entry_days", "weight")}
     integers = {name: column(name, torch.int64) for name in ("event", "treatment")}
-    return Target(observed=column("observed", torch.bool), pseudo=torch.full((t.height,), math.nan), **floats, **integers)
+    pseudo = _weighted_difference(floats["outcome"], integers["treatment"])
+    return Target(observed=column("observed", torch.bool), pseudo=pseudo, pseudo_weight=torch.ones(t.height), **floats, **integers)
+
+
+def _weighted_difference(outcome: Tensor, treatment: Tensor) -> Tensor:
+    """A pseudo-outcome of a trial with equal arms, NaN where the outcome is not observed or nobody was treated: (2 a - 1) 2 y."""
+    return torch.where(treatment >= 0, (4 * treatment - 2) * outcome, math.nan)
 
 
 def sample_outcomes(kind: str, *, n: int, seed: int, x: np.ndarray | None = None) -> TargetTable:
@@ -241,7 +254,14 @@ def sample_outcomes(kind: str, *, n: int, seed: int, x: np.ndarray | None = None
         case "treatment_effect":
             columns["treatment"] = (rng.random(n) < 1 / (1 + np.exp(-0.5 * x))).astype(int)
             columns["outcome"] = rng.random(n) < 1 / (1 + np.exp(0.5 - x + 0.8 * columns["treatment"]))
+        case "survival_effect":
+            columns["treatment"] = (rng.random(n) < 1 / (1 + np.exp(-0.5 * x))).astype(int)
+            slower = 1 + 0.8 * columns["treatment"]
+            latent = np.stack([rng.uniform(100, 1500, n), rng.exponential(600 * slower * np.exp(-0.5 * x)), rng.exponential(1800, n)])
+            columns["event"], columns["time_days"] = latent.argmin(0), latent.min(0)
+            columns["outcome"] = columns["event"] > 0
         case _:
             raise ValueError(f"no outcomes of kind {kind!r}; kinds are {KINDS}")
     columns["outcome"] = np.where(columns["observed"], columns["outcome"], math.nan)
-    return TargetTable(kind, pl.DataFrame(columns).select([pl.col(k).cast(v) for k, v in TARGET.items()]), classes)
+    told = "treatment_effect" if kind == "survival_effect" else kind
+    return TargetTable(told, pl.DataFrame(columns).select([pl.col(k).cast(v) for k, v in TARGET.items()]), classes)

@@ -11,6 +11,7 @@ from equipoise.contract.tables import SCENARIO_ALL
 from equipoise.stats.presence_weights import presence_probability
 from equipoise.stats.propensity import effective_rows
 from equipoise.stats.recalibration import log_odds
+from equipoise.trial.effect_at_horizon import effect_at_horizon
 from equipoise.trial.protocol import Protocol
 from equipoise.trial.rows import Rows
 from equipoise.trial.treatment_effect import propensities
@@ -27,7 +28,8 @@ def analysis_rows(rows: Rows, protocol: Protocol) -> tuple[Rows, dict[str, str]]
     """The rows as the protocol judges them, and what is to be said of it.
 
     Under the estimand ``if_untreated`` the untreated rows are judged, weighted by 1 / P(untreated); with ``missing_outcomes: weight`` the rows with
-    an outcome are weighted by 1 / P(outcome known | the models' risks, site). Both weights multiply the table's own; both are taken as known.
+    an outcome are weighted by 1 / P(outcome known | the models' risks, site). Both weights multiply the table's own; both are taken as known. Of a
+    treatment's effect on a time to event the outcome is that of `effect_at_horizon`.
 
     Args:
         rows: all rows of the question.
@@ -41,7 +43,7 @@ def analysis_rows(rows: Rows, protocol: Protocol) -> tuple[Rows, dict[str, str]]
 
     Source: Keogh and van Geloven (2024) for prediction had nobody been treated; Seaman and White (2013) for the weights.
     """
-    notes = {}
+    rows, notes = effect_at_horizon(rows, protocol)
     # Missing outcomes first: under the estimand the treated are set aside too, and nobody stands for an outcome of theirs.
     if protocol.missing_outcomes == "weight" and not rows.observed.all() and rows.observed.any():
         rows, notes["missing outcomes"] = _known_for_unknown(rows)

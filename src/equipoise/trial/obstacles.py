@@ -11,6 +11,7 @@ import numpy as np
 from equipoise.contract.tables import SCENARIO_ALL
 from equipoise.trial.censoring import followed_to, known_of
 from equipoise.trial.compare import number
+from equipoise.trial.effect_at_horizon import unfollowed
 from equipoise.trial.endpoints import primary_horizon
 from equipoise.trial.judged import Arm, Judged
 
@@ -84,6 +85,8 @@ def counts_of(judged: Judged, own: Arm, horizon_days: float | None) -> Counts:
 def _unfollowed(judged: Judged, own: Arm) -> list[str]:
     """Whether too few rows are followed to the horizon of a time to event for weights to stand for the rest."""
     protocol, rows = judged.protocol, judged.rows
+    if rows.kind == "treatment_effect":
+        return unfollowed(rows, protocol)
     if rows.kind != "time_to_event":
         return []
     horizon = primary_horizon(protocol, rows.horizons_days)

@@ -58,7 +58,7 @@ def scores(rows: Rows, propensity: np.ndarray) -> np.ndarray:
     """
     known = np.flatnonzero(_known(rows))
     made = np.full(rows.size, np.nan)
-    mu = _mean_of_given([f.risk[known] for f in _all(rows).values()])
+    mu = mean_of_given(rows, known)
     made[known] = doubly_robust_scores(rows.outcome[known, 0], rows.treatment[known], mu[:, MU0], mu[:, MU1], propensity[known])
     return made
 
@@ -73,11 +73,12 @@ def _known(rows: Rows) -> np.ndarray:
     return rows.observed & np.logical_or.reduce([f.given for f in _all(rows).values()])
 
 
-def _mean_of_given(risks: list[np.ndarray]) -> np.ndarray:
-    """Mean over models of (n, L), models without a prediction of a row left out."""
-    stacked = np.stack(risks)
+def mean_of_given(rows: Rows, where: np.ndarray) -> np.ndarray:
+    """Mean over models of what they predict for these rows, (m, L), models without a prediction of a row left out; NaN where no model has one."""
+    stacked = np.stack([f.risk[where] for f in _all(rows).values()])
     given = np.isfinite(stacked).all(axis=2, keepdims=True)
-    return np.asarray(np.where(given, stacked, 0.0).sum(0) / given.sum(0))
+    n = given.sum(0)
+    return np.divide(np.where(given, stacked, 0.0).sum(0), n, out=np.full(stacked.shape[1:], np.nan), where=n > 0)
 
 
 def _own_scores(s: Sample) -> np.ndarray:
@@ -94,12 +95,19 @@ def _received(s: Sample) -> tuple[np.ndarray, np.ndarray]:
     return s.risk[arm], s.total[arm]
 
 
+def _is_timed(s: Sample) -> bool:
+    """Whether the outcome is a status at a horizon, stood for where censoring hides it (`effect_at_horizon`)."""
+    return bool((s.event >= 0).any())
+
+
 def _is_binary(s: Sample) -> bool:
     return bool(np.isin(s.y, (0.0, 1.0)).all() and ((s.risk[:, :2] >= 0) & (s.risk[:, :2] <= 1)).all())
 
 
 def _log_score(s: Sample, w: np.ndarray) -> np.ndarray:
     mean, variance = _received(s)
+    if _is_timed(s):  # the score is linear in the outcome, so what stands for it gives the right mean
+        return weighted_mean(s.y * log_score(mean, np.ones(s.size)) + (1 - s.y) * log_score(mean, np.zeros(s.size)), w)
     if _is_binary(s):
         return weighted_mean(log_score(mean, s.y), w)
     if not (np.isfinite(variance) & (variance > 0)).all():
@@ -108,6 +116,8 @@ def _log_score(s: Sample, w: np.ndarray) -> np.ndarray:
 
 
 def _log_score_note(s: Sample) -> str:
+    if _is_timed(s):
+        return "of the status at the horizon in the arm that was received, weighted for censoring"
     if _is_binary(s):
         return "of the outcome in the arm that was received"
     lacking = int((~(_received(s)[1] > 0)).sum())
@@ -115,6 +125,9 @@ def _log_score_note(s: Sample) -> str:
 
 
 def _rmse(s: Sample, w: np.ndarray) -> np.ndarray:
+    if _is_timed(s):  # y^2 = y for a status, and then the square is linear in it too
+        mean, _ = _received(s)
+        return np.sqrt(np.maximum(weighted_mean(s.y * (1 - 2 * mean) + mean**2, w), 0.0))
     return np.sqrt(weighted_mean((s.y - _received(s)[0]) ** 2, w))
 
 

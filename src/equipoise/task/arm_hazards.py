@@ -1,0 +1,71 @@
+"""An arm's time to event: discrete hazards, read as the risk of cause 1 by one horizon."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Self, final
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from equipoise.contract.errors import UserError
+from equipoise.contract.tensors import Target
+from equipoise.task.arm_outcome import ArmOutcome
+from equipoise.task.follow_up import FollowUp, follow_up_of, horizons_of, train_follow_up
+from equipoise.task.hazards import base_logits, hazard_nll, incidence
+from equipoise.task.intervals import edges_of
+
+
+@final
+class HazardArm(ArmOutcome):
+    """Hazards of C causes in J intervals, P = J C, interval by interval; intervals and likelihood as in `time_to_event.TimeToEventTask`, and the same
+    intervals for both arms. The mean is the risk of cause 1 by the horizon, other causes competing.
+
+    Censoring is taken to be independent of the event given the inputs and the arm, as in every likelihood of a time to event.
+
+    Args:
+        target: the target's name.
+        horizon_days: > 0, within the train rows' follow-up.
+        n_intervals: J >= 1; fewer where event times are tied.
+    """
+
+    kind, form = "time_to_event", "entropy"
+    edges: Tensor
+
+    def __init__(self, target: str, horizon_days: float, n_intervals: int) -> None:
+        super().__init__(target)
+        if n_intervals < 1:
+            raise UserError(f"n_intervals of the task on {target!r}", expected="at least 1", found=str(n_intervals), mend="set n_intervals of the task")
+        self.horizon_days, self.n_intervals, self.n_causes = float(horizon_days), n_intervals, 1
+        self.register_buffer("edges", torch.tensor([0.0, float(horizon_days)]), persistent=False)
+
+    @property
+    def horizons_days(self) -> tuple[float, ...]:
+        return (self.horizon_days,)
+
+    def learn(self, rows: pl.DataFrame) -> Self:
+        train = train_follow_up(self.target, rows)
+        horizons_of(self.target, [self.horizon_days], train)
+        self.edges, self.n_causes = edges_of(train, self.n_intervals), int(train.event.max())
+        arm = torch.tensor(rows["treatment"].to_numpy())
+        weights = (torch.where(arm == a, train.weight, 0.0) for a in (0, 1))
+        self.base = tuple(tuple(base_logits(replace(train, weight=w), self.edges, self.n_causes).tolist()) for w in weights)
+        return self
+
+    def read(self, target: Target, used: Tensor) -> FollowUp:
+        return follow_up_of(self.target, target, used, self.n_causes)
+
+    def nll(self, arm: Tensor, outcome: Tensor | FollowUp) -> Tensor:
+        assert isinstance(outcome, FollowUp)
+        return hazard_nll(arm, outcome, self.edges, self.n_causes)
+
+    def mean(self, arm: Tensor) -> Tensor:
+        return incidence(arm, self.edges, self.n_causes, (self.horizon_days,))[..., 0]
+
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "n_causes": self.n_causes, "edges": self.edges.tolist()}
+
+    def load(self, state: dict[str, Any]) -> Self:
+        self.n_causes, self.edges = int(state["n_causes"]), torch.tensor(state["edges"], dtype=torch.float32, device=self.edges.device)
+        return super().load(state)
