@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 
 from equipoise.assemble import assemble, fit_views
@@ -18,19 +17,18 @@ from equipoise.batches import Batches, at_rows, evidences_of, open_views
 from equipoise.cohort.draft import TargetTable
 from equipoise.cohort.frozen import Cohort
 from equipoise.cohort.split import Split
+from equipoise.contract.counter import stream_seed
 from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
-from equipoise.data import CohortData, chunks, dropout_of
+from equipoise.data import CohortData, FetchRows, chunks, dropout_of
 from equipoise.learner.after import Seen, finish_parts, finish_spread
-from equipoise.learner.callbacks import Bar, CloseEpoch, WriteCheckpoints, show_bar
 from equipoise.learner.course import Course
 from equipoise.learner.device import device_of
+from equipoise.learner.epochs import run_epochs
 from equipoise.learner.estimate import estimate, trainings_of
-from equipoise.learner.interrupt import answering
-from equipoise.learner.loggers import Logger, tag_of, write_lines
+from equipoise.learner.loggers import Logger
 from equipoise.learner.module import Learner
-from equipoise.learner.monitor import base_rate_nll
-from equipoise.learner.quiet import equal_bits, quiet
+from equipoise.learner.monitor import Monitor, base_rate_nll
 from equipoise.learner.resume import Checkpoint
 from equipoise.learner.weigh import weigh_views
 from equipoise.model import Model, digest
@@ -85,6 +83,7 @@ def train_member(config: Mapping[str, Any], cohort: Cohort, split: Split, *, see
     learner = Learner(
         network,
         course,
+        watch=Monitor(network, int(config["learner"]["select_draws"]), stream_seed("select", seed)),
         optimizer=config["optimizer"],
         schedule=make(config["scheduler"]),
         settings=config["learner"],
@@ -102,7 +101,7 @@ def train_member(config: Mapping[str, Any], cohort: Cohort, split: Split, *, see
     else:
         log.info("%s: %s", folder.name, estimate(config, learner, data, device, trainings_of(config, cohort, folder)).sentence())
     if not course.finished:
-        _fit(config, learner, data, device, folder, stamp, checkpoint, loggers)
+        run_epochs(config, learner, data, device, folder, stamp, checkpoint, loggers)
     if course.best_weights:
         network.load_state_dict(course.best_weights)
     network.to("cpu").eval()
@@ -130,59 +129,14 @@ def stamp_of(config: Mapping[str, Any], cohort: Cohort, split: Split, seed: int)
     return digest({"config": json.loads(json.dumps(kept)), "precision": config["trainer"]["precision"], "cohort": cohort.hash, "rows": rows, "seed": seed})
 
 
-def _fit(
-    config: Mapping[str, Any],
-    learner: Learner,
-    data: CohortData,
-    device: torch.device,
-    folder: Path,
-    stamp: str,
-    checkpoint: Checkpoint | None,
-    loggers: Sequence[Logger],
-) -> None:
-    settings, tag = config["learner"], tag_of(folder)
-    course = learner.course
-
-    def tell(line: Mapping[str, float]) -> None:
-        write_lines(folder / "metrics.csv", course.lines)
-        for logger in loggers:
-            logger.log_metrics({f"{k}{tag}": v for k, v in line.items() if "/" in k}, step=int(line["epoch"]))
-
-    with answering() as interrupt, quiet(), equal_bits(bool(config["trainer"]["deterministic"]), device):
-        last = folder / "checkpoint" / "last.ckpt"
-        callbacks: list[Any] = [CloseEpoch(settings, tell), WriteCheckpoints(last, stamp, minutes=float(settings["checkpoint_minutes"]), interrupt=interrupt)]
-        if show_bar(config["trainer"]):
-            callbacks.append(Bar(folder.name, int(settings["max_epochs"]), data.n_batches))
-        trainer = pl.Trainer(
-            accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=1,
-            precision=config["trainer"]["precision"],
-            max_epochs=int(settings["max_epochs"]) - course.epoch,
-            callbacks=callbacks,
-            # Everything that Lightning would write or print is ours: checkpoints, metrics, the bar.
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            limit_val_batches=1.0 if data.n_select_rows else 0,
-            use_distributed_sampler=False,
-            default_root_dir=folder,
-        )
-        if checkpoint is not None and checkpoint.precision:
-            trainer.precision_plugin.load_state_dict(dict(checkpoint.precision))
-        trainer.fit(learner, datamodule=data)
-
-
 def _data(config: Mapping[str, Any], batches: Batches, split: Split, seed: int, device: torch.device) -> CohortData:
     settings = config["learner"]
     return CohortData(
-        batches,
+        FetchRows(batches, dropout=dropout_of(settings["evidence_dropout"], batches.evidences), seed=seed),
         split.train,
         split.select,
         batch_size=int(settings["batch_size"]),
         select_batch_size=_select_batch(config),
-        dropout=dropout_of(settings["evidence_dropout"], batches.evidences),
         seed=seed,
         num_workers=int(config["trainer"]["num_workers"]),
         pin_memory=device.type == "cuda",
