@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,80 @@ import torch
 
 from equipoise.data import CohortData
 from equipoise.learner.callbacks import Bar, CloseEpoch, WriteCheckpoints, show_bar
+from equipoise.learner.course import Course
+from equipoise.learner.estimate import Trainings, estimate
 from equipoise.learner.interrupt import answering
 from equipoise.learner.loggers import Logger, tag_of, write_lines
 from equipoise.learner.module import Learner
 from equipoise.learner.quiet import equal_bits, quiet
 from equipoise.learner.resume import Checkpoint
 
+log = logging.getLogger("equipoise.learner")
 
-def run_epochs(
+_LEARNT_NOTHING = 1e-3
+"""Nats by which select/nll must lie below that of the base rate to count as learning."""
+
+
+def train_through(
+    config: Mapping[str, Any],
+    learner: Learner,
+    data: CohortData,
+    device: torch.device,
+    folder: Path,
+    stamp: str,
+    *,
+    trainings: Trainings,
+    loggers: Sequence[Logger],
+) -> Course:
+    """Trains to the end, from ``folder/checkpoint/last.ckpt`` where there is one; the network is left with its best weights, on the processor, evaluating.
+
+    Args:
+        config: its ``learner`` and ``trainer`` count.
+        learner: before training.
+        data: its batches.
+        device: where it runs.
+        folder: for the checkpoint and ``metrics.csv``; named in the log.
+        stamp: see `Checkpoint`.
+        trainings: of the whole run, for the estimate of its time.
+        loggers: are told of each epoch.
+
+    Returns:
+        The finished course.
+
+    Raises:
+        KeyboardInterrupt: the user stopped; the checkpoint is written.
+    """
+    last = folder / "checkpoint" / "last.ckpt"
+    checkpoint = Checkpoint.load(last, stamp) if last.is_file() else None
+    if checkpoint is not None:
+        course = learner.course = checkpoint.course
+        learner.network.load_state_dict(checkpoint.weights)
+        learner.restored = checkpoint.optimizer
+        data.start_at(course.epoch, course.batch)
+        log.info("going on in epoch %d after batch %d", course.epoch + 1, course.batch)
+    else:
+        log.info("%s: %s", folder.name, estimate(config, learner, data, device, trainings).sentence())
+    if not learner.course.finished:
+        _run_epochs(config, learner, data, device, folder, stamp, checkpoint, loggers)
+    if learner.course.best_weights:
+        learner.network.load_state_dict(learner.course.best_weights)
+    learner.network.to("cpu").eval()
+    return learner.course
+
+
+def say_end(folder: Path, course: Course, base: float | None) -> None:
+    """The last line of a training, and a warning where nothing was learnt: the loss on select rows beside that of the base rates, where there are some."""
+    best = f", best select/nll {course.best_loss:.4f} in epoch {course.best_epoch + 1} (base rate {base:.4f})" if base is not None else ""
+    log.info("%s: %d epochs in %.1f s%s", folder.name, course.epoch, course.seconds, best)
+    if base is not None and course.best_loss > base - _LEARNT_NOTHING:
+        log.warning(
+            "%s is no better than the base rate on select rows: there is no signal, or the priors of encoders or fusion are too tight for so few rows "
+            "(raise their prior_scale)",
+            folder.name,
+        )
+
+
+def _run_epochs(
     config: Mapping[str, Any],
     learner: Learner,
     data: CohortData,
@@ -28,21 +95,6 @@ def run_epochs(
     checkpoint: Checkpoint | None,
     loggers: Sequence[Logger],
 ) -> None:
-    """Trains until the course is finished.
-
-    Args:
-        config: its ``learner`` and ``trainer`` count.
-        learner: whose course goes on.
-        data: starts where the course stands.
-        device: where it runs.
-        folder: for ``metrics.csv`` and ``checkpoint/last.ckpt``.
-        stamp: see `Checkpoint`.
-        checkpoint: from which it goes on, or None.
-        loggers: are told of each epoch.
-
-    Raises:
-        KeyboardInterrupt: the user stopped; the checkpoint is written.
-    """
     settings, tag = config["learner"], tag_of(folder)
     course = learner.course
 

@@ -24,20 +24,18 @@ from equipoise.data import CohortData, FetchRows, chunks, dropout_of
 from equipoise.learner.after import Seen, finish_parts, finish_spread
 from equipoise.learner.course import Course
 from equipoise.learner.device import device_of
-from equipoise.learner.epochs import run_epochs
-from equipoise.learner.estimate import estimate, trainings_of
+from equipoise.learner.epochs import say_end, train_through
+from equipoise.learner.estimate import trainings_of
 from equipoise.learner.loggers import Logger
 from equipoise.learner.module import Learner
 from equipoise.learner.monitor import Monitor, base_rate_nll
-from equipoise.learner.resume import Checkpoint
 from equipoise.learner.weigh import weigh_views
 from equipoise.model import Model, digest
+from equipoise.pretrained import Pretrained
 from equipoise.record import write_json
 
 log = logging.getLogger("equipoise.learner")
 
-_LEARNT_NOTHING = 1e-3
-"""Nats by which select/nll must lie below that of the base rate to count as learning."""
 _DECIDES = ("d_model", "modality", "fusion", "head", "task", "learner", "optimizer", "scheduler")
 # What changes when a checkpoint is written, or how predictions are made, but not the weights.
 _DECIDES_NOT = ("checkpoint_minutes", "predict_draws")
@@ -63,7 +61,7 @@ def train_member(config: Mapping[str, Any], cohort: Cohort, split: Split, *, see
         UserError: the config, the cohort or an earlier file in the folder does not fit.
         KeyboardInterrupt: the user stopped training; its checkpoint is written.
     """
-    model_path, last = folder / "model.pt", folder / "checkpoint" / "last.ckpt"
+    model_path = folder / "model.pt"
     stamp = stamp_of(config, cohort, split, seed)
     if model_path.is_file() and (folder / "history.json").is_file():
         if Model.load(model_path).facts.get("stamp") != stamp:
@@ -76,13 +74,17 @@ def train_member(config: Mapping[str, Any], cohort: Cohort, split: Split, *, see
     # Rows of one subject are no independent evidence against the priors: subjects are n, whatever the number of their prediction times.
     n_train = cohort.rows["subject_id"][seen].n_unique()
     views = fit_views(config, cohort, split.train)
+    start = started_from(config)
+    if start is not None:
+        start.start_view(views[start.view])
     network = assemble(config, views, {name: at_rows(target, split.train) for name, target in targets.items()}, seed=seed)
+    if start is not None:
+        start.start_encoder(network.encoders[start.view])
     batches = Batches(open_views(views, cohort), {k: v.evidence for k, v in views.items()}, evidences_of(views), targets=targets)
     data = _data(config, batches, split, seed, device)
-    course = Course()
     learner = Learner(
         network,
-        course,
+        Course(),
         watch=Monitor(network, int(config["learner"]["select_draws"]), stream_seed("select", seed)),
         optimizer=config["optimizer"],
         schedule=make(config["scheduler"]),
@@ -91,20 +93,7 @@ def train_member(config: Mapping[str, Any], cohort: Cohort, split: Split, *, see
         n_batches=data.n_batches,
         seed=seed,
     )
-    checkpoint = Checkpoint.load(last, stamp) if last.is_file() else None
-    if checkpoint is not None:
-        course = learner.course = checkpoint.course
-        network.load_state_dict(checkpoint.weights)
-        learner.restored = checkpoint.optimizer
-        data.start_at(course.epoch, course.batch)
-        log.info("going on in epoch %d after batch %d", course.epoch + 1, course.batch)
-    else:
-        log.info("%s: %s", folder.name, estimate(config, learner, data, device, trainings_of(config, cohort, folder)).sentence())
-    if not course.finished:
-        run_epochs(config, learner, data, device, folder, stamp, checkpoint, loggers)
-    if course.best_weights:
-        network.load_state_dict(course.best_weights)
-    network.to("cpu").eval()
+    course = train_through(config, learner, data, device, folder, stamp, trainings=trainings_of(config, cohort, folder), loggers=loggers)
     n_draws, select_chunks = int(config["learner"]["select_draws"]), chunks(split.select, _select_batch(config))
     # First: what heads and tasks fit is fitted to what the fusion says in the end.
     weigh_views(network, batches, select_chunks, n_draws=n_draws, seed=seed)
@@ -113,12 +102,22 @@ def train_member(config: Mapping[str, Any], cohort: Cohort, split: Split, *, see
     base = base_rate_nll(network, (batches(rows) for rows in select_chunks)) if split.select.size else None
     finish_spread(network, select, n_draws=n_draws, seed=seed)
     network.novelty.fit(train.z[train.present], select.z[select.present])
-    _say_end(folder, course, base)
+    say_end(folder, course, base)
     write_json(folder / "history.json", {**course.history(), "base_select_loss": base, "n_parameters": network.n_parameters()})
     facts = {"stamp": stamp, "cohort": cohort.hash, "seed": seed, "n_train": n_train, "n_parameters": network.n_parameters(), "best_epoch": course.best_epoch}
+    facts["pretrained"] = start.hash() if start is not None else None
     Model.of(config, views, network, facts).save(model_path)
-    shutil.rmtree(last.parent, ignore_errors=True)
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     return model_path
+
+
+def started_from(config: Mapping[str, Any]) -> Pretrained | None:
+    """The pretrained encoder that the config names and has a view for (see `init_from`, which chose it and looked for leaks)."""
+    if not config["init_from"]:
+        return None
+    found = Pretrained.load(Path(config["init_from"]["path"]))
+    found.check(config)
+    return found
 
 
 def stamp_of(config: Mapping[str, Any], cohort: Cohort, split: Split, seed: int) -> str:
@@ -126,7 +125,17 @@ def stamp_of(config: Mapping[str, Any], cohort: Cohort, split: Split, seed: int)
     kept = {k: config[k] for k in _DECIDES}
     kept["learner"] = {k: v for k, v in kept["learner"].items() if k not in _DECIDES_NOT}
     rows = [torch.from_numpy(np.ascontiguousarray(r)) for r in (split.train, split.select)]
-    return digest({"config": json.loads(json.dumps(kept)), "precision": config["trainer"]["precision"], "cohort": cohort.hash, "rows": rows, "seed": seed})
+    start = config["init_from"]["hash"] if config["init_from"] else None
+    return digest(
+        {
+            "config": json.loads(json.dumps(kept)),
+            "precision": config["trainer"]["precision"],
+            "cohort": cohort.hash,
+            "rows": rows,
+            "seed": seed,
+            "init_from": start,
+        }
+    )
 
 
 def _data(config: Mapping[str, Any], batches: Batches, split: Split, seed: int, device: torch.device) -> CohortData:
@@ -161,14 +170,3 @@ def _observed(targets: Mapping[str, TargetTable], split: Split) -> np.ndarray:
                     f"No {role} row has an observed outcome of task {name!r}", found=f"{rows.size} {role} rows", mend="correct the roles or the target"
                 )
     return split.train[np.logical_or.reduce(list(observed.values()))[split.train]]
-
-
-def _say_end(folder: Path, course: Course, base: float | None) -> None:
-    best = f", best select/nll {course.best_loss:.4f} in epoch {course.best_epoch + 1} (base rate {base:.4f})" if base is not None else ""
-    log.info("%s: %d epochs in %.1f s%s", folder.name, course.epoch, course.seconds, best)
-    if base is not None and course.best_loss > base - _LEARNT_NOTHING:
-        log.warning(
-            "%s is no better than the base rate on select rows: there is no signal, or the priors of encoders or fusion are too tight for so few rows "
-            "(raise their prior_scale)",
-            folder.name,
-        )
