@@ -271,7 +271,7 @@ def test_both_verbs_from_the_command_line(tmp_path: Path, monkeypatch: pytest.Mo
     said = json.loads((tmp_path / "run" / "manifest.json").read_text())["pretrained"]
     assert [s["hash"] for s in said] == [Pretrained.load(tmp_path / "pre" / "pretrained.pt").hash()]
     page = (tmp_path / "run" / "report.html").read_text()
-    assert f"NextEvent, on {said[0]['n_people']} people without outcomes" in page
+    assert f"TimeToCodes, on {said[0]['n_people']} people without outcomes" in page
     made = (tmp_path / "run" / "predictions.parquet").stat().st_mtime_ns
     assert main(run) == 0
     assert (tmp_path / "run" / "fit.json").is_file()
