@@ -127,3 +127,10 @@ def test_waits_by_the_day_leave_the_likelihood_bounded() -> None:
         optimizer.step()
     assert float(pretext.wait.weight.detach().abs().max()) < 20
     assert 0.9 < float(loss.detach()) < 1.1, "one day at the best constant hazard, 1 a day, is 1 nat"
+
+
+@pytest.mark.parametrize("wrong", [{"cuts": 0}, {"at_moments": 1.5}, {"codes": 0}, {"rank": 0}])
+def test_settings_that_would_foretell_nothing_are_refused(wrong: dict[str, float]) -> None:
+    settings = {"edges_days": EDGES, "codes": 5, "rank": 3, "cuts": 1, "at_moments": 0.5, "prior_scale": 1.0}
+    with pytest.raises(UserError, match=r"The pretext's moments|foretells nothing"):
+        TimeToCodes(spec=EventsSpec(N_CODES), d_model=WIDTH, **{**settings, **wrong})  # type: ignore[arg-type]

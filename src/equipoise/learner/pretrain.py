@@ -28,6 +28,7 @@ from equipoise.learner.loggers import Logger
 from equipoise.learner.module import Learner
 from equipoise.learner.monitor import Watch
 from equipoise.learner.rewind import FetchRewound
+from equipoise.modality import Pretrainable, Rewindable
 from equipoise.model import digest
 from equipoise.pretext import Pretext
 from equipoise.pretext_network import PretextNetwork
@@ -91,25 +92,10 @@ def pretrain(config: Mapping[str, Any], cohort: Cohort, split: Split, *, seed: i
         return path
     device = device_of(config["trainer"])
     name, view = make_pretrainable(config)
-    everyone = cohort.present_in(view.evidence)
-    view.fit(cohort, last_rows(cohort, split.train[everyone[split.train]]))
-    reader = view.open(cohort)
-    past = reader.has_past()
-    train, select = (last_rows(cohort, rows[past[rows]]) for rows in (split.train, split.select))
-    if not train.size:
-        raise UserError(
-            f"No train row of evidence {view.evidence!r} has an event before its end: there is nothing to foretell",
-            found=f"{split.train.size} train rows",
-            mend="check the prediction times, or choose another view",
-        )
-    pretext = make_pretext(config, name, view, seed=seed)
-    fetch = FetchRewound(reader, cuts=pretext.cuts, at_moments=pretext.at_moments, seed=seed)
-    some = epoch_batches(train, max(_BASE_MOMENTS // pretext.cuts, 1), seed, 0)[0]
-    pretext.setup(fetch.train(some, 0).future)
-    network = connect_pretext(config, name, view, pretext, seed=seed)
+    reader, train, select = _fitted(view, cohort, split)
     log.info("%s: %d people teach the encoder of %s, %d choose the epoch", at.name, train.size, name, select.size)
-    select_chunks = chunks(select, _select_batch(config))
-    base = _base_rate(pretext, int(config["d_model"]), fetch, select_chunks) if select.size else None
+    network, fetch = _network(config, name, view, reader, train, seed)
+    base = _base_rate(network.pretext, int(config["d_model"]), fetch, chunks(select, _select_batch(config))) if select.size else None
     data = CohortData(
         fetch,
         train,
@@ -134,31 +120,55 @@ def pretrain(config: Mapping[str, Any], cohort: Cohort, split: Split, *, seed: i
     course = train_through(config, learner, data, device, at, stamp, trainings=trainings, loggers=loggers)
     say_end(at, course, base)
     write_json(at / "history.json", {**course.history(), "base_select_loss": base, "n_parameters": network.n_parameters()})
-    facts = {
-        "stamp": stamp,
-        "cohort": cohort.hash,
-        "pretext": str(config["pretext"]["_target_"]).rsplit(".", 1)[-1],
-        "n_people": int(train.size),
-        "n_select_people": int(select.size),
-        "select_nll": course.best_loss if select.size else None,
-        "base_select_nll": base,
-        "best_epoch": course.best_epoch,
-        "seed": seed,
-    }
-    salt = digest(weights_of(network.encoder))
+    weights = weights_of(network.encoder)
+    salt = digest(weights)
     Pretrained(
         view=name,
         d_model=int(config["d_model"]),
         encoder=dict(config["modality"][name]["encoder"]),
         view_state=view.state(),
-        weights=weights_of(network.encoder),
+        weights=weights,
         salt=salt,
         taught=People.of(cohort.rows[train], salt),
         chose=People.of(cohort.rows[select], salt),
-        facts=facts,
+        facts={
+            "stamp": stamp,
+            "cohort": cohort.hash,
+            "pretext": str(config["pretext"]["_target_"]).rsplit(".", 1)[-1],
+            "n_people": int(train.size),
+            "n_select_people": int(select.size),
+            "select_nll": course.best_loss if select.size else None,
+            "base_select_nll": base,
+            "best_epoch": course.best_epoch,
+            "seed": seed,
+        },
     ).save(path)
     shutil.rmtree(at / "checkpoint", ignore_errors=True)
     return path
+
+
+def _fitted(view: Pretrainable, cohort: Cohort, split: Split) -> tuple[Rewindable, np.ndarray, np.ndarray]:
+    """Fits the view; its reader, and the rows that teach and that select, one a subject."""
+    view.fit(cohort, last_rows(cohort, split.train[cohort.present_in(view.evidence)[split.train]]))
+    reader = view.open(cohort)
+    past = reader.has_past()
+    train, select = (last_rows(cohort, rows[past[rows]]) for rows in (split.train, split.select))
+    if not train.size:
+        raise UserError(
+            f"No train row of evidence {view.evidence!r} has an event before its end: there is nothing to foretell",
+            found=f"{split.train.size} train rows",
+            mend="check the prediction times, or choose another view",
+        )
+    return reader, train, select
+
+
+def _network(config: Mapping[str, Any], name: str, view: Pretrainable, reader: Rewindable, train: np.ndarray, seed: int) -> tuple[PretextNetwork, FetchRewound]:
+    """An encoder that starts as a model's would, a pretext that has seen the base rates of train rows, and what fetches their batches."""
+    pretext = make_pretext(config, name, view, seed=seed)
+    fetch = FetchRewound(reader, cuts=pretext.cuts, at_moments=pretext.at_moments, seed=seed)
+    some = epoch_batches(train, max(_BASE_MOMENTS // pretext.cuts, 1), seed, 0)[0]
+    pretext.setup(fetch.train(some, 0).future)
+    return connect_pretext(config, name, view, pretext, seed=seed), fetch
 
 
 def last_rows(cohort: Cohort, rows: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
+from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Future
 
 OUTPUT_GAIN = 0.1
@@ -21,10 +22,16 @@ class Pretext(nn.Module, ABC):
     Args:
         cuts: moments to which a row goes back in an epoch, >= 1.
         at_moments: share of them, in [0, 1], that lie at a moment of the row's own events; the others lie anywhere in its time.
+
+    Raises:
+        UserError: they are not such numbers.
     """
 
     def __init__(self, *, cuts: int, at_moments: float) -> None:
         super().__init__()
+        if cuts < 1 or not 0 <= at_moments <= 1:
+            found = f"cuts {cuts}, at_moments {at_moments}"
+            raise UserError("The pretext's moments are no choice", expected="cuts >= 1, at_moments in [0, 1]", found=found, mend="correct them")
         self.cuts, self.at_moments = cuts, at_moments
 
     @abstractmethod

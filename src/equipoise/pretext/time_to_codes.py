@@ -7,6 +7,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from equipoise.contract.errors import UserError
 from equipoise.contract.packed import segment_index
 from equipoise.contract.prior import of_layers
 from equipoise.contract.tensors import EventsSpec, Future
@@ -31,6 +32,9 @@ class TimeToCodes(Pretext):
         at_moments: likewise.
         prior_scale: see `contract.prior`.
 
+    Raises:
+        UserError: nothing would be foretold.
+
     Source: Steinberg et al. (2023), MOTOR, section 3.2; moments drawn from a row in place of all of them are ours.
     """
 
@@ -41,6 +45,8 @@ class TimeToCodes(Pretext):
         self, *, spec: EventsSpec, d_model: int, edges_days: list[float], codes: int, rank: int, cuts: int, at_moments: float, prior_scale: float
     ) -> None:
         super().__init__(cuts=cuts, at_moments=at_moments)
+        if codes < 1 or rank < 1:
+            raise UserError("time_to_codes foretells nothing", expected="codes and rank of 1 or more", found=f"codes {codes}, rank {rank}", mend="raise them")
         self._prior_scale, self._rank, self._n_foretold = prior_scale, rank, min(codes, spec.n_codes)
         self.pieces = Pieces(edges_days)
         self.maps, self.codes = nn.Linear(d_model, self.pieces.count * rank, bias=False), start_output(rank, self._n_foretold)
