@@ -272,16 +272,10 @@ def test_both_verbs_from_the_command_line(tmp_path: Path, monkeypatch: pytest.Mo
     assert [s["hash"] for s in said] == [Pretrained.load(tmp_path / "pre" / "pretrained.pt").hash()]
     page = (tmp_path / "run" / "report.html").read_text()
     assert f"TimeToCodes, on {said[0]['n_people']} people without outcomes" in page
-    made = (tmp_path / "run" / "predictions.parquet").stat().st_mtime_ns
-    assert main(run) == 0
-    assert (tmp_path / "run" / "fit.json").is_file()
+    assert main(run) == 0, "a finished run is read"
     assert main(["verify", "run"]) == 0
-    # A sweep judges select rows, which chose the epoch as they do in any training.
-    assert main([*run, "sealed=true", "run_dir=sealed"]) == 0
     # Another content in the same place is another run.
-    assert made
-    assert main(["pretrain", *SYNTHETIC, *EHR, "debug=fast", "seed=1", "run_dir=pre2"]) == 0
-    (tmp_path / "pre" / "pretrained.pt").write_bytes((tmp_path / "pre2" / "pretrained.pt").read_bytes())
+    replace(Pretrained.load(tmp_path / "pre" / "pretrained.pt"), salt="another").save(tmp_path / "pre" / "pretrained.pt")
     assert main(run) == 2
     assert "another config" in capsys.readouterr().err
 
