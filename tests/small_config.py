@@ -24,12 +24,15 @@ def small_config(*, views: Sequence[str] = ("clinical",), tasks: Sequence[str] =
         "members": 1,
         "bootstrap_members": False,
         "abstain_novelty": None,
+        "init_from": None,
+        "init_from_others": False,
         "conformal": _option("conformal/none"),
         "modality": {view: _view(view) for view in views},
         "fusion": _option("fusion/concat"),
         "head": _option(f"head/{head}"),
         "task": {task: _option(f"task/{task}") for task in tasks},
         "calibration": _option("calibration/logistic"),
+        "pretext": _option("pretext/next_event"),
     }
     config |= {group: _option(f"{group}/default") for group in ("learner", "trainer", "nuisance")} | {
         "validation": _option("validation/fixed"),

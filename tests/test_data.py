@@ -16,7 +16,7 @@ from equipoise.cohort.draft import Draft
 from equipoise.cohort.frozen import Cohort, freeze
 from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Batch, Events, Genotypes, Part, Vector
-from equipoise.data import BatchOrder, CohortData, dropout_of, epoch_batches, evidence_dropout
+from equipoise.data import BatchOrder, CohortData, FetchRows, dropout_of, epoch_batches, evidence_dropout
 from equipoise.modality import View
 from equipoise.testing.cohorts import tiny_cohort, tiny_draft
 from small_config import small_config
@@ -41,12 +41,11 @@ def batches_of(views: dict[str, View], cohort: Cohort, hidden: frozenset[str] = 
 
 def data_of(batches: Batches, cohort: Cohort, *, workers: int = 0, start: tuple[int, int] = (0, 0), dropout: float = 0.4) -> CohortData:
     data = CohortData(
-        batches,
+        FetchRows(batches, dropout=dropout_of(dropout, batches.evidences), seed=3),
         cohort.rows_in("train"),
         cohort.rows_in("select"),
         batch_size=16,
         select_batch_size=5,
-        dropout=dropout_of(dropout, batches.evidences),
         seed=3,
         num_workers=workers,
         pin_memory=False,

@@ -15,14 +15,18 @@ from torch import Tensor, nn
 
 from equipoise.cohort.split import Split
 from equipoise.contract.tensors import Draws
+from equipoise.learner.estimate import Trainings
+from equipoise.learner.pretrain import pretrain
 from equipoise.learner.train import train_member
 from equipoise.predict import Ensemble
+from equipoise.pretrained import Pretrained
 from equipoise.task import Task
 from equipoise.testing.cohorts import tiny_cohort
 from equipoise.testing.discovery import options
 from equipoise.testing.encoder_laws import EncoderLaws
 from equipoise.testing.fusion_laws import FusionLaws
 from equipoise.testing.head_laws import D_IN, fit_on_signs, new_head, two_steps
+from equipoise.testing.pretext_laws import PretextLaws
 from equipoise.testing.task_laws import kind_for, new_task, random_draws, sample_outcomes, target_of
 from small_config import small_config
 
@@ -127,6 +131,24 @@ def test_tasks(node: dict[str, Any]) -> None:
     torch.testing.assert_close(away.variance.cpu(), here.variance, rtol=1e-3, atol=1e-4, equal_nan=True)
     if type(task).hessian is not Task.hessian:
         torch.testing.assert_close(there.hessian(draws.value[0].to(DEVICE)).cpu(), task.hessian(draws.value[0]), rtol=1e-3, atol=1e-4)
+
+
+@_nodes("pretext")
+def test_pretexts(node: dict[str, Any]) -> None:
+    pretext, z, future = PretextLaws()._made(node)
+    _same(pretext, lambda module, device: module(z.to(device), future.to(device)))
+
+
+@_nodes("pretext")
+def test_a_pretraining_runs_there(node: dict[str, Any], tmp_path: Path) -> None:
+    cohort, losses = tiny_cohort(tmp_path / "cohort", n=400), []
+    for accelerator in ("cpu", "gpu"):
+        words = {"learner__max_epochs": 3, "trainer__accelerator": accelerator, "trainer__deterministic": False}
+        config = {**small_config(views=("ehr",), **words), "pretext": node}
+        alone = Trainings(folds=1, grid=0, inner_folds=0, members=1)
+        path = pretrain(config, cohort, Split.of(cohort), seed=0, folder=tmp_path / accelerator, trainings=alone, loggers=[])
+        losses.append(Pretrained.load(path).facts["select_nll"])
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
 
 
 @pytest.mark.parametrize("head", sorted(options("head")))

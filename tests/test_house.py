@@ -40,6 +40,7 @@ BASES = {
     "fusion": "Fusion",
     "head": "Head",
     "task": "Task",
+    "pretext": "Pretext",
     "calibration": "Calibration",
     "conformal": "Conformal",
     "comparator": "Comparator",
@@ -310,5 +311,5 @@ def test_no_file_has_an_empty_name_or_grows_beyond_reading() -> None:
 def test_help_is_light_and_knows_neither_torch_nor_hydra() -> None:
     done = subprocess.run([sys.executable, "-X", "importtime", "-m", "equipoise", "--help"], capture_output=True, text=True, check=True, cwd=TOP)
     assert not re.search(r"\b(torch|hydra|omegaconf|numpy|polars)\b", done.stderr)
-    for verb in ("run", "init", "cohort", "train", "predict", "evaluate", "doctor"):
+    for verb in ("run", "init", "cohort", "pretrain", "train", "predict", "evaluate", "doctor"):
         assert f"\n  {verb} " in done.stdout

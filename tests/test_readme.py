@@ -31,7 +31,7 @@ COMMANDS = [line for line in LINES if line.startswith("equipoise ")]
 
 def small(words: list[str]) -> list[str]:
     """The same command on fewer people, with a smaller model and fewer resamples."""
-    if words[0] not in ("run", "train", "rehearse"):
+    if words[0] not in ("run", "pretrain", "train", "rehearse"):
         return words
     given = {w.partition("=")[0] for w in words}
     synthetic = [] if any(w.startswith("experiments=NNN") for w in words) else ["cohort.n=300"]

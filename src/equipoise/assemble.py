@@ -20,9 +20,11 @@ from equipoise.contract.make import make
 from equipoise.encoder import Encoder
 from equipoise.fusion import Fusion
 from equipoise.head import Head
-from equipoise.modality import View
+from equipoise.modality import Pretrainable, View
 from equipoise.network import Losses as Losses
 from equipoise.network import Network as Network
+from equipoise.pretext import Pretext
+from equipoise.pretext_network import PretextNetwork
 from equipoise.task import Task
 
 T = TypeVar("T")
@@ -52,6 +54,23 @@ def fit_views(config: Mapping[str, Any], cohort: Cohort, train_rows: np.ndarray)
     for view in views.values():
         view.fit(cohort, train_rows, outcome=outcome)
     return views
+
+
+def make_pretrainable(config: Mapping[str, Any]) -> tuple[str, Pretrainable]:
+    """The one view of the config whose encoder can be pretrained, not fitted, and its name; the others are passed over.
+
+    Raises:
+        UserError: there is none, or there are several.
+    """
+    found = {name: view for name, view in make_views(config).items() if isinstance(view, Pretrainable)}
+    if len(found) != 1:
+        raise UserError(
+            f"{len(found)} of the chosen views can be pretrained",
+            expected="one view of events",
+            found=f"modality: {', '.join(config['modality'])}",
+            mend="choose one, e.g. modality=[ehr]",
+        )
+    return next(iter(found.items()))
 
 
 def make_tasks(config: Mapping[str, Any]) -> dict[str, Task]:
@@ -92,6 +111,18 @@ def connect(config: Mapping[str, Any], views: Mapping[str, View], tasks: Mapping
         for name, part in {"fusion": fusion, **{f"encoder.{k}": v for k, v in encoders.items() if v.lipschitz is not None}}.items():
             _started(seed, f"spectral/{name}", lambda part=part: bound_lipschitz(part))  # type: ignore[misc]
     return Network(encoders, fusion, head, tasks, evidences)
+
+
+def make_pretext(config: Mapping[str, Any], name: str, view: View, *, seed: int) -> Pretext:
+    """The config's pretext for a fitted view, not set up."""
+    at = f"pretext of {name}"
+    made: Pretext = _started(seed, "pretext", lambda: _is(make(config["pretext"], spec=view.spec, d_model=int(config["d_model"])), Pretext, at))
+    return made
+
+
+def connect_pretext(config: Mapping[str, Any], name: str, view: View, pretext: Pretext, *, seed: int) -> PretextNetwork:
+    """The encoder of a fitted view, as a model's would start, with a pretext that is set up."""
+    return PretextNetwork(_encoder(config["modality"][name]["encoder"], name, view, int(config["d_model"]), seed), pretext)
 
 
 def bound_lipschitz(part: nn.Module) -> None:

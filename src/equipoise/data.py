@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, final
 
@@ -13,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from equipoise.batches import Batches
 from equipoise.contract.counter import numpy_stream
 from equipoise.contract.errors import UserError
-from equipoise.contract.tensors import Batch
+from equipoise.contract.tensors import Batch, Rewound
 
 Item = tuple[int, np.ndarray]
 """What the sampler hands to the data set: the epoch and the cohort rows of a whole batch."""
@@ -120,19 +121,49 @@ class InOrder(Sampler[Item]):
         return ((0, rows) for rows in self._chunks)
 
 
-class _Fetched(Dataset[Batch]):
-    """A batch is fetched as a batch: the index is (epoch, rows)."""
+class Fetch(ABC):
+    """Makes the batches of given rows; a pure function of its arguments, as everything here."""
 
-    def __init__(self, batches: Batches, dropout: np.ndarray | None, seed: int) -> None:
+    @abstractmethod
+    def train(self, rows: np.ndarray, epoch: int) -> Batch | Rewound:
+        """As training sees these rows in an epoch. No rows: a batch of size 0."""
+
+    @abstractmethod
+    def select(self, rows: np.ndarray) -> Batch | Rewound:
+        """As selection sees them, alike in every epoch."""
+
+
+@final
+class FetchRows(Fetch):
+    """Rows with their outcomes; in training some evidences are dropped.
+
+    Args:
+        batches: of the cohort, with targets.
+        dropout: f64 (M,), probability of dropping each evidence of a train row.
+        seed: the member's.
+    """
+
+    def __init__(self, batches: Batches, *, dropout: np.ndarray, seed: int) -> None:
         self._batches, self._dropout, self._seed = batches, dropout, seed
 
-    def __getitem__(self, item: Item) -> Batch:
-        epoch, rows = item
+    def train(self, rows: np.ndarray, epoch: int) -> Batch:
         if not rows.size:
             return self._batches.nothing()
-        if self._dropout is None:
-            return self._batches(rows)
         return self._batches(rows, evidence_dropout(self._batches.present, rows, self._dropout, self._batches.evidences, self._seed, epoch))
+
+    def select(self, rows: np.ndarray) -> Batch:
+        return self._batches(rows)
+
+
+class _Fetched(Dataset[Batch | Rewound]):
+    """A batch is fetched as a batch: the index is (epoch, rows)."""
+
+    def __init__(self, fetch: Fetch, *, training: bool) -> None:
+        self._fetch, self._training = fetch, training
+
+    def __getitem__(self, item: Item) -> Batch | Rewound:
+        epoch, rows = item
+        return self._fetch.train(rows, epoch) if self._training else self._fetch.select(rows)
 
 
 @final
@@ -140,12 +171,11 @@ class CohortData(pl.LightningDataModule):
     """Train and select batches of one cohort.
 
     Args:
-        batches: of the cohort, with targets.
+        fetch: makes the batches.
         train: i64, train rows.
         select: i64, select rows; none for no selection.
         batch_size: rows in a train batch, at most.
         select_batch_size: rows in a select batch, at most.
-        dropout: f64 (M,), probability of dropping each evidence of a train row.
         seed: the member's.
         num_workers: processes that fetch batches; they change nothing in the result.
         pin_memory: for an accelerator.
@@ -153,20 +183,19 @@ class CohortData(pl.LightningDataModule):
 
     def __init__(
         self,
-        batches: Batches,
+        fetch: Fetch,
         train: np.ndarray,
         select: np.ndarray,
         *,
         batch_size: int,
         select_batch_size: int,
-        dropout: np.ndarray,
         seed: int,
         num_workers: int,
         pin_memory: bool,
     ) -> None:
         super().__init__()
-        self._batches, self._train, self._select, self._seed = batches, train, select, seed
-        self._batch_size, self._select_batch_size, self._dropout = batch_size, select_batch_size, dropout
+        self._fetch, self._train, self._select, self._seed = fetch, train, select, seed
+        self._batch_size, self._select_batch_size = batch_size, select_batch_size
         self._num_workers, self._pin_memory = num_workers, pin_memory
         self._start = (0, 0)
 
@@ -183,20 +212,20 @@ class CohortData(pl.LightningDataModule):
     def n_select_rows(self) -> int:
         return int(self._select.size)
 
-    def first_batch(self) -> Batch:
+    def first_batch(self) -> Batch | Rewound:
         """The first batch of the first epoch, as training gets it."""
         item = next(iter(BatchOrder(self._train, self._batch_size, self._seed)))
-        return _Fetched(self._batches, self._dropout, self._seed)[item]
+        return _Fetched(self._fetch, training=True)[item]
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(_Fetched(self._batches, self._dropout, self._seed), BatchOrder(self._train, self._batch_size, self._seed, *self._start))
+    def train_dataloader(self) -> DataLoader[Batch | Rewound]:
+        return self._loader(_Fetched(self._fetch, training=True), BatchOrder(self._train, self._batch_size, self._seed, *self._start))
 
-    def val_dataloader(self) -> list[DataLoader[Batch]]:
+    def val_dataloader(self) -> list[DataLoader[Batch | Rewound]]:
         if not self._select.size:
             return []
-        return [self._loader(_Fetched(self._batches, None, self._seed), InOrder(self._select, self._select_batch_size))]
+        return [self._loader(_Fetched(self._fetch, training=False), InOrder(self._select, self._select_batch_size))]
 
-    def _loader(self, data: _Fetched, order: Sampler[Item]) -> DataLoader[Batch]:
+    def _loader(self, data: _Fetched, order: Sampler[Item]) -> DataLoader[Batch | Rewound]:
         # Forked workers share the cohort's mapped arrays; a spawned one would be sent a copy of them.
         workers: dict[str, Any] = {"multiprocessing_context": "fork", "persistent_workers": True} if self._num_workers else {}
         return DataLoader(data, batch_size=None, sampler=order, num_workers=self._num_workers, pin_memory=self._pin_memory, collate_fn=_as_it_is, **workers)

@@ -24,6 +24,7 @@ from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
 from equipoise.contract.question import Question
 from equipoise.contract.tables import SCENARIO_ALL, Role
+from equipoise.init_from import of_split
 from equipoise.learner.train import train_member
 from equipoise.nuisance import RECORD, CrossFits
 from equipoise.predict import Ensemble
@@ -42,8 +43,8 @@ class SplitFit:
 
     Args:
         table: the predictions table of the evaluated rows, all models and scenarios.
-        notes: {"questions", "required", "not_run", "comparators", "training", "nuisance", "chosen_by", "tuned", "n_calibrate", "prediction"}; aggregates
-            only.
+        notes: {"questions", "required", "not_run", "comparators", "training", "nuisance", "chosen_by", "tuned", "n_calibrate", "prediction", "pretrained"};
+            aggregates only.
     """
 
     table: pl.DataFrame
@@ -63,6 +64,7 @@ def fit_split(config: Mapping[str, Any], cohort: Cohort, split: Split, role: Rol
         fold: likewise.
         loggers: Lightning loggers for the members' training.
     """
+    config, start = of_split(config, cohort, split, role, repeat=repeat, fold=fold)
     stamp = _stamp(config, cohort, split, role)
     done = _read(folder, stamp)
     if done is not None:
@@ -99,6 +101,7 @@ def fit_split(config: Mapping[str, Any], cohort: Cohort, split: Split, role: Rol
         "tuned": tuning,
         "n_calibrate": int(split.calibrate.size),
         "prediction": manifest,
+        "pretrained": [start.told()] if start is not None else [],
     }
     fit = SplitFit(pl.concat(tables, how="diagonal_relaxed"), notes)
     _write(fit, folder, stamp)
@@ -115,6 +118,7 @@ def joined_notes(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The notes of all folds as one: what was tuned is listed by fold, counts are summed, whatever did not run in some fold is named."""
     first = folds[0]
     made = dict(first) | {"training": [t for f in folds for t in f["training"]], "tuned": [f["tuned"] for f in folds if f["tuned"]]}
+    made["pretrained"] = [start for f in folds for start in f.get("pretrained", [])]
     if len(folds) == 1:
         return made
     made["nuisance"] = [n for f in folds for n in f["nuisance"]]

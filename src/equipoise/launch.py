@@ -14,7 +14,7 @@ from equipoise.config.ranges import check_chosen, check_ranges
 from equipoise.contract.errors import UserError
 from equipoise.places import configs_dir, find_data
 
-SWEPT = ("run", "train", "cohort")
+SWEPT = ("run", "train", "pretrain", "cohort")
 
 
 def checked(overrides: Sequence[str], search: Sequence[str]) -> Composed:

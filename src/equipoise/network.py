@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -37,8 +38,37 @@ class Losses:
     penalty: Tensor
 
 
+class Trained(nn.Module, ABC):
+    """What the learner trains: parts with priors of their own, and a loss on batches."""
+
+    @property
+    @abstractmethod
+    def train_draws(self) -> int:
+        """Draws of a training step, where the config does not say."""
+
+    @abstractmethod
+    def loss(self, batch: Any, *, n_train: int, n_draws: int, seed: int, beta: float) -> Losses:
+        """Of a batch.
+
+        Args:
+            batch: what the learner's `Fetch` gives.
+            n_train: independent train subjects: what the priors are weighed against.
+            n_draws: S.
+            seed: of the draws.
+            beta: weight of the KL.
+        """
+
+    @abstractmethod
+    def parts(self) -> Mapping[str, nn.Module]:
+        """Every part by name, ``head`` among them: each is a group of the optimizer, clipped by itself."""
+
+    def n_parameters(self) -> int:
+        """Number of learnt numbers."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+
 @final
-class Network(nn.Module):
+class Network(Trained):
     """Batch -> draws of every task's parameters. Made by `assemble`, which knows the dimensions.
 
     Args:
@@ -56,6 +86,10 @@ class Network(nn.Module):
         self.tasks = nn.ModuleDict(dict(tasks))
         self.evidences = evidences
         self.slices = slices_of(tasks)
+
+    @property
+    def train_draws(self) -> int:
+        return self.head.train_draws
 
     def encode(self, batch: Batch) -> Tensor:
         """z f32 (B, d_out)."""
@@ -111,10 +145,6 @@ class Network(nn.Module):
     def questions(self) -> tuple[Question, ...]:
         """What the network answers, in task order."""
         return tuple(self.task(name).question(name, self.evidences) for name in self.tasks)
-
-    def n_parameters(self) -> int:
-        """Number of learnt numbers."""
-        return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
 
 def slices_of(tasks: Mapping[str, Task]) -> dict[str, slice]:

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from equipoise import __version__
+from equipoise.assemble import make_pretrainable
 from equipoise.cohort.build import build_cohort
 from equipoise.cohort.draft import TargetTable
 from equipoise.cohort.frozen import Cohort
@@ -26,6 +27,7 @@ from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
 from equipoise.contract.tables import Role
 from equipoise.fit import SplitFit, comparators_of, fit_split, joined_notes, train_ensemble
+from equipoise.init_from import of_split, with_content
 from equipoise.judge import SEALED, cohort_facts, judge, log_results, open_seal, predictions_hash, sealed_rows
 from equipoise.learner.loggers import logging_to
 from equipoise.nuisance import CrossFits
@@ -45,7 +47,7 @@ def run_verb(verb: str, config: dict[str, Any], folder: Path, *, command: str, s
     """Does a verb's work in a run folder.
 
     Args:
-        verb: cohort, train, predict, evaluate or run.
+        verb: cohort, pretrain, train, predict, evaluate or run.
         config: the resolved, checked config.
         folder: the run folder; a run of the same config that was broken off goes on.
         command: the command line, for the record.
@@ -55,8 +57,17 @@ def run_verb(verb: str, config: dict[str, Any], folder: Path, *, command: str, s
         results.json's content for `run` and `evaluate`, else {}; `run` adds "chosen_by", a treatment's effect's loss on select rows where a sweep asks.
     """
     speak()
-    work: Callable[..., dict[str, Any]] = {"cohort": _cohort, "train": _train, "predict": _predict, "evaluate": _evaluate, "run": _run}[verb]
+    work: Callable[..., dict[str, Any]] = {
+        "cohort": _cohort,
+        "pretrain": _pretrain,
+        "train": _train,
+        "predict": _predict,
+        "evaluate": _evaluate,
+        "run": _run,
+    }[verb]
     _refuse_early(verb, config, folder)
+    if verb in ("run", "train"):
+        config = with_content(config)
     if verb == "evaluate":
         return work(config, folder, {"command": command}, sweep)
     print_config(config)
@@ -107,6 +118,10 @@ def _refuse_early(verb: str, config: Mapping[str, Any], folder: Path) -> None:
         from equipoise.task.time_to_event import refuse_open_horizons
 
         refuse_open_horizons(config)
+    if verb == "pretrain":
+        make_pretrainable(config)
+        if config["init_from"]:
+            raise UserError("`equipoise pretrain` starts from nothing", found="init_from", mend="leave init_from out; it belongs to `equipoise run`")
     if verb == "predict":
         if not config["model"]:
             raise UserError("`equipoise predict` needs a model", mend="give model=RUN, the folder of a finished run or training")
@@ -145,10 +160,32 @@ def _cohort(config: dict[str, Any], folder: Path, manifest: dict[str, Any], swee
     return {}
 
 
+def _pretrain(config: dict[str, Any], folder: Path, manifest: dict[str, Any], sweep: bool) -> dict[str, Any]:
+    """One pretraining for a fixed split; one a fold for a cross-validation, on the rows that teach there."""
+    from equipoise.learner.estimate import Trainings
+    from equipoise.learner.pretrain import pretrain
+
+    cohort = open_source(config)
+    manifest |= {"cohort_hash": cohort.hash}
+    splits = list(_splits(config, cohort))
+    trainings = Trainings(folds=len(splits), grid=0, inner_folds=0, members=1)
+    with logging_to(config, folder) as loggers:
+        for repeat, fold, split in splits:
+            check_disjoint(cohort.rows["cluster"].to_numpy(), split)
+            at = folder
+            if config["validation"]["folds"]:
+                log.info("repeat %d, fold %d: %s", repeat, fold, split.sizes())
+                at = folder / f"fold_{repeat}_{fold}"
+            pretrain(config, cohort, split, seed=int(config["seed"]), folder=at, trainings=trainings, loggers=loggers)
+    print(f"pretrained: init_from={folder}")
+    return {}
+
+
 def _train(config: dict[str, Any], folder: Path, manifest: dict[str, Any], sweep: bool) -> dict[str, Any]:
     cohort = open_source(config)
     split = Split.of(cohort)
     _check_split(config, cohort, split)
+    config, _ = of_split(config, cohort, split, "held_out", repeat=0, fold=0)
     with logging_to(config, folder) as loggers:
         train_ensemble(config, cohort, split, folder, loggers)
     print(f"model: {folder / 'ensemble.pt'}")
@@ -194,6 +231,7 @@ def _run(config: dict[str, Any], folder: Path, manifest: dict[str, Any], sweep: 
         if judged == "cross-validation":
             write_whole(folder / SEALED, cohort.rows[cohort.rows_in("held_out")].select("subject_id", "prediction_time").write_parquet)
         opening = open_seal(config, cohort.hash, table, judged, sealed_rows(folder), rehearsal)
+        manifest |= {"pretrained": notes["pretrained"]} if notes["pretrained"] else {}
         manifest |= {"opening": opening, "role": judged, "predictions_hash": predictions_hash(table)}
         results = judge(config, folder, manifest, table, notes, opening)
         log_results(loggers, results)
@@ -203,20 +241,28 @@ def _run(config: dict[str, Any], folder: Path, manifest: dict[str, Any], sweep: 
 
 def _fit_all(config: dict[str, Any], cohort: Cohort, folder: Path, loggers: list[Any], role: Role) -> list[SplitFit]:
     """One fit for a fixed split; one a fold for a cross-validation, each in its own folder."""
+    fits = []
+    for repeat, fold, split in _splits(config, cohort):
+        _check_split(config, cohort, split)
+        at = folder
+        if config["validation"]["folds"]:
+            log.info("repeat %d, fold %d: %s", repeat, fold, split.sizes())
+            at = folder / f"fold_{repeat}_{fold}"
+        fits.append(_fit_one(config, cohort, split, role, at, repeat, fold, loggers))
+    return fits
+
+
+def _splits(config: Mapping[str, Any], cohort: Cohort) -> Iterator[tuple[int, int, Split]]:
+    """Repeat, fold and split: the cohort's own roles, or each fold of a cross-validation. Outcomes, where there are any, divide a fold's rows evenly."""
     validation = config["validation"]
     if not validation["folds"]:
-        split = Split.of(cohort)
-        _check_split(config, cohort, split)
-        return [_fit_one(config, cohort, split, role, folder, 0, 0, loggers)]
-    fits = []
+        yield 0, 0, Split.of(cohort)
+        return
+    stratum = strata(config, cohort) if cohort.manifest["targets"] else None
     for repeat in validation["repeats"]:
         for fold in folds_of(cohort, repeat) or _no_repeat(cohort, repeat):
             shares = {k: validation[k] for k in ("select_share", "calibrate_share")}
-            split = fold_split(cohort, repeat, fold, **shares, seed=int(config["seed"]), stratum=strata(config, cohort))
-            _check_split(config, cohort, split)
-            log.info("repeat %d, fold %d: %s", repeat, fold, split.sizes())
-            fits.append(_fit_one(config, cohort, split, role, folder / f"fold_{repeat}_{fold}", repeat, fold, loggers))
-    return fits
+            yield repeat, fold, fold_split(cohort, repeat, fold, **shares, seed=int(config["seed"]), stratum=stratum)
 
 
 def _fit_one(config: dict[str, Any], cohort: Cohort, split: Split, role: Role, folder: Path, repeat: int, fold: int, loggers: list[Any]) -> SplitFit:

@@ -16,6 +16,7 @@ from equipoise.assemble import assemble, fit_views
 from equipoise.batches import Batches, at_rows, evidences_of, open_views
 from equipoise.cohort.frozen import Cohort, freeze
 from equipoise.cohort.split import Split
+from equipoise.contract.counter import stream_seed
 from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Draws
 from equipoise.head.laplace import LaplaceHead
@@ -23,7 +24,7 @@ from equipoise.learner.course import Course
 from equipoise.learner.estimate import Trainings, duration, estimate, trainings_of
 from equipoise.learner.loggers import Logger
 from equipoise.learner.module import Learner, make_optimizer
-from equipoise.learner.monitor import base_rate_nll, mixture_nll
+from equipoise.learner.monitor import Monitor, base_rate_nll, mixture_nll
 from equipoise.learner.schedule import Constant, Cosine
 from equipoise.learner.train import train_member
 from equipoise.model import Model
@@ -72,7 +73,7 @@ def network_of(config: dict[str, Any], cohort: Cohort) -> tuple[Network, Batches
 def test_a_member_learns_keeps_its_best_epoch_and_leaves_three_files(cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     listener = Listener()
-    config = quick(learner__max_epochs=25, learner__patience=3, optimizer__lr=0.02)
+    config = quick(head="point", learner__max_epochs=25, learner__patience=3, optimizer__lr=0.02)
     path = train_member(config, cohort, Split.of(cohort), seed=0, folder=tmp_path / "run" / "member_0", loggers=[listener])
     assert sorted(p.name for p in path.parent.iterdir()) == ["history.json", "metrics.csv", "model.pt"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run"], "something was written into the working directory"
@@ -94,6 +95,7 @@ def test_a_member_learns_keeps_its_best_epoch_and_leaves_three_files(cohort: Coh
     learner = Learner(
         model.network,
         Course(),
+        watch=Monitor(model.network, int(config["learner"]["select_draws"]), stream_seed("select", 0)),
         optimizer=config["optimizer"],
         schedule=Constant(warmup_epochs=0.0),
         settings=config["learner"],
@@ -224,18 +226,17 @@ def test_every_part_has_its_own_learning_rate_and_no_weight_decay(cohort: Cohort
 
 
 def test_estimating_changes_nothing_and_counts_what_there_is(cohort: Cohort) -> None:
-    from equipoise.data import CohortData
+    from equipoise.data import CohortData, FetchRows
 
     config = quick(members=4, learner__max_epochs=10)
     network, batches = network_of(config, cohort)
     split = Split.of(cohort)
     data = CohortData(
-        batches,
+        FetchRows(batches, dropout=np.zeros(2), seed=0),
         split.train,
         split.select,
         batch_size=64,
         select_batch_size=256,
-        dropout=np.zeros(2),
         seed=0,
         num_workers=0,
         pin_memory=False,
@@ -243,6 +244,7 @@ def test_estimating_changes_nothing_and_counts_what_there_is(cohort: Cohort) -> 
     learner = Learner(
         network,
         Course(),
+        watch=Monitor(network, int(config["learner"]["select_draws"]), stream_seed("select", 0)),
         optimizer=config["optimizer"],
         schedule=Constant(warmup_epochs=0.0),
         settings=config["learner"],

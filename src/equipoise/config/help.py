@@ -11,6 +11,7 @@ VERBS: dict[str, str] = {
     "init": "look at one flat table and write a runnable experiment: equipoise init FILE --outcome COLUMN [--id COLUMN]",
     "rehearse": "the whole protocol of a run on twins of its cohort with a planted truth, before any row is opened: equipoise rehearse [words of the run]",
     "cohort": "build and validate the cohort, print its flow",
+    "pretrain": "an encoder of events on the cohort's records, without outcomes; `run` starts from it by init_from=RUN",
     "train": "cohort and training; leaves the model in the run folder",
     "predict": "predict the rows of a cohort, unlabelled ones too, with a trained model: equipoise predict model=RUN cohort=...",
     "evaluate": "report on a predictions table: equipoise evaluate run_dir=RUN, or predictions=FILE",

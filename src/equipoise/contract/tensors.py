@@ -216,6 +216,40 @@ class Batch(_Movable):
         return int(self.row_id.shape[0])
 
 
+@dataclass(frozen=True)
+class Future(_Movable):
+    """What came after the moment at which each of B rows stands, for pretexts.
+
+    Args:
+        code: i32 (M,), 0 = a code not seen in training; row b owns events ``offsets[b]:offsets[b+1]``, oldest first.
+        days: f32 (M,), since the moment, > 0; equal for events of one time.
+        offsets: i64 (B+1,).
+        followed_days: f32 (B,), from the moment to the end of what is known, > 0: nothing later can be said not to have happened.
+    """
+
+    code: Tensor
+    days: Tensor
+    offsets: Tensor
+    followed_days: Tensor
+
+
+@dataclass(frozen=True)
+class Rewound(_Movable):
+    """B rows as they stood at earlier moments of their own, and what came after: the batch of a pretext.
+
+    Args:
+        part: what had happened; times are days before the moment. Every row is present.
+        future: what had not.
+    """
+
+    part: Events
+    future: Future
+
+    @property
+    def size(self) -> int:
+        return int(self.future.followed_days.shape[0])
+
+
 def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     """A torch generator with this seed (see `contract.counter.stream_seed`)."""
     return torch.Generator(device=device).manual_seed(seed)

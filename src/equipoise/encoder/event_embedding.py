@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from equipoise.contract.prior import start_embedding
@@ -26,3 +27,10 @@ class EventEmbedding(nn.Module):
         seen = observed[:, None]
         value = value.masked_fill(~observed, 0.0)[:, None]
         return self.code(code) + seen * (value * self.value(code) + self.given(code))
+
+    @torch.no_grad()
+    def start_as_unknown(self, first: int) -> None:
+        """Codes from this number on become what code 0 is, whatever their values."""
+        self.code.weight[first:] = self.code.weight[0]
+        self.value.weight[first:] = 0.0
+        self.given.weight[first:] = 0.0

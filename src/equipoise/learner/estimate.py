@@ -20,7 +20,6 @@ from equipoise.cohort.roles import folds_of
 from equipoise.contract.counter import stream_seed
 from equipoise.data import CohortData
 from equipoise.learner.module import Learner, make_optimizer, seed_noise
-from equipoise.learner.monitor import Monitor
 
 _STEPS = 3
 """One to warm up, the others are timed."""
@@ -127,12 +126,12 @@ def estimate(config: Mapping[str, Any], learner: Learner, data: CohortData, devi
         device: where training will run.
         trainings: of the whole run.
     """
-    network = copy.deepcopy(learner.network).to(device).train()
+    network, watch = copy.deepcopy((learner.network, learner.watch))  # together: the copied watch is of the copied network
+    network.to(device).train()
     optimizer = make_optimizer(config["optimizer"], network)
     for group in optimizer.param_groups:
         group["lr"] = 0.0  # the cost of a step, without where it leads
     settings = config["learner"]
-    draws = int(settings["train_draws"] or network.head.train_draws)
     seconds: list[float] = []
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         seed_noise(stream_seed("estimate", int(config["seed"])), device)
@@ -140,12 +139,12 @@ def estimate(config: Mapping[str, Any], learner: Learner, data: CohortData, devi
             began = _now(device)
             batch = data.first_batch().to(device)
             optimizer.zero_grad()
-            network.loss(batch, n_train=1, n_draws=draws, seed=0, beta=float(settings["beta"])).total.backward()
+            network.loss(batch, n_train=1, n_draws=learner.train_draws, seed=0, beta=float(settings["beta"])).total.backward()
             optimizer.step()
             seconds.append(_now(device) - began)
         network.eval()
         began = _now(device)
-        Monitor(network, int(settings["select_draws"]), 0).add(batch)
+        watch.add(batch)
         select = _now(device) - began
     n = learner.network.n_parameters()
     # Select batches are larger, but need no gradient: their time is taken per row.

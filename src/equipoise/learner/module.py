@@ -15,11 +15,11 @@ from torch.optim import Optimizer
 from equipoise.contract.counter import stream_seed
 from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
-from equipoise.contract.tensors import Batch
+from equipoise.contract.tensors import Batch, Rewound
 from equipoise.learner.course import Course
-from equipoise.learner.monitor import Monitor
+from equipoise.learner.monitor import Watch
 from equipoise.learner.schedule import Schedule
-from equipoise.network import Losses, Network
+from equipoise.network import Losses, Trained
 
 
 @final
@@ -29,6 +29,7 @@ class Learner(pl.LightningModule):
     Args:
         network: assembled.
         course: where training is; changed in place.
+        watch: of this network, on select rows.
         optimizer: config node, ``_target_`` and its keywords without ``params``.
         schedule: factor on the learning rate.
         settings: the config's ``learner``.
@@ -39,9 +40,10 @@ class Learner(pl.LightningModule):
 
     def __init__(
         self,
-        network: Network,
+        network: Trained,
         course: Course,
         *,
+        watch: Watch,
         optimizer: Mapping[str, Any],
         schedule: Schedule,
         settings: Mapping[str, Any],
@@ -54,8 +56,7 @@ class Learner(pl.LightningModule):
         self.network, self.course = network, course
         self._optimizer_node, self._schedule, self._settings = dict(optimizer), schedule, dict(settings)
         self._n_train, self._n_batches, self._seed = n_train, n_batches, seed
-        self._train_draws = int(settings["train_draws"] or network.head.train_draws)
-        self._monitor = Monitor(network, int(settings["select_draws"]), stream_seed("select", seed))
+        self.train_draws, self.watch = int(settings["train_draws"] or network.train_draws), watch
         self.select: dict[str, float] = {}
         self.restored: Mapping[str, Any] | None = None
 
@@ -65,7 +66,7 @@ class Learner(pl.LightningModule):
             optimizer.load_state_dict(dict(self.restored))
         return optimizer
 
-    def training_step(self, batch: Batch, batch_idx: int) -> None:
+    def training_step(self, batch: Batch | Rewound, batch_idx: int) -> None:
         if not batch.size:  # done before the interruption
             return
         epoch = self.course.epoch
@@ -83,20 +84,20 @@ class Learner(pl.LightningModule):
         optimizer.step()
         self.course.step(batch.size, values)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._monitor.add(batch)
+    def validation_step(self, batch: Batch | Rewound, batch_idx: int) -> None:
+        self.watch.add(batch)
 
     def on_validation_epoch_end(self) -> None:
-        self.select = self._monitor.result()
+        self.select = self.watch.result()
 
-    def _losses(self, batch: Batch, seed: int, at: str) -> tuple[Tensor, dict[str, float]]:
+    def _losses(self, batch: Batch | Rewound, seed: int, at: str) -> tuple[Tensor, dict[str, float]]:
         """The batch's loss, and what is kept of it.
 
         Raises:
             UserError: it is not finite.
         """
         try:
-            losses = self.network.loss(batch, n_train=self._n_train, n_draws=self._train_draws, seed=seed, beta=float(self._settings["beta"]))
+            losses = self.network.loss(batch, n_train=self._n_train, n_draws=self.train_draws, seed=seed, beta=float(self._settings["beta"]))
             values = _read(losses)
             finite = math.isfinite(values["loss"])
         except ValueError:
@@ -129,7 +130,7 @@ def seed_noise(seed: int, device: torch.device) -> None:
         torch.cuda.manual_seed(seed)
 
 
-def make_optimizer(node: Mapping[str, Any], network: Network) -> Optimizer:
+def make_optimizer(node: Mapping[str, Any], network: Trained) -> Optimizer:
     """The config's optimizer with one group a part; a part's ``lr_scale`` multiplies its learning rate.
 
     Raises:

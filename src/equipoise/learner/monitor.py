@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -15,8 +16,20 @@ from equipoise.network import Network
 from equipoise.task import Task
 
 
+class Watch(ABC):
+    """Collects select batches of an epoch and sums them up."""
+
+    @abstractmethod
+    def add(self, batch: Any) -> None:
+        """Counts one batch."""
+
+    @abstractmethod
+    def result(self) -> dict[str, float]:
+        """``select/nll``, which chooses the epoch, and what is told beside it; the next epoch starts from nothing."""
+
+
 @final
-class Monitor:
+class Monitor(Watch):
     """Collects select batches and sums them up.
 
     ``select/nll`` is the mean over rows of -log( mean over draws of the likelihood ): that of the predictive mixture, which is what is predicted

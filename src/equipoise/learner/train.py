@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 
 from equipoise.assemble import assemble, fit_views
@@ -18,31 +17,28 @@ from equipoise.batches import Batches, at_rows, evidences_of, open_views
 from equipoise.cohort.draft import TargetTable
 from equipoise.cohort.frozen import Cohort
 from equipoise.cohort.split import Split
+from equipoise.contract.counter import stream_seed
 from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
-from equipoise.data import CohortData, chunks, dropout_of
+from equipoise.data import CohortData, FetchRows, chunks, dropout_of
 from equipoise.learner.after import Seen, finish_parts, finish_spread
-from equipoise.learner.callbacks import Bar, CloseEpoch, WriteCheckpoints, show_bar
 from equipoise.learner.course import Course
 from equipoise.learner.device import device_of
-from equipoise.learner.estimate import estimate, trainings_of
-from equipoise.learner.interrupt import answering
-from equipoise.learner.loggers import Logger, tag_of, write_lines
+from equipoise.learner.epochs import NO_EFFECTS, NO_SIGNAL, say_end, train_through
+from equipoise.learner.estimate import trainings_of
+from equipoise.learner.loggers import Logger
 from equipoise.learner.module import Learner
-from equipoise.learner.monitor import base_rate_nll
-from equipoise.learner.quiet import equal_bits, quiet
-from equipoise.learner.resume import Checkpoint
+from equipoise.learner.monitor import Monitor, base_rate_nll
 from equipoise.learner.weigh import weigh_views
 from equipoise.model import Model, digest
 from equipoise.network import Network
+from equipoise.pretrained import Pretrained
 from equipoise.record import write_json
 from equipoise.stats.pseudo_outcomes import PseudoOutcomes
 from equipoise.task.arms import ArmsTask
 
 log = logging.getLogger("equipoise.learner")
 
-_LEARNT_NOTHING = 1e-3
-"""Nats by which select/nll must lie below that of the base rate to count as learning."""
 _DECIDES = ("d_model", "modality", "fusion", "head", "task", "nuisance", "learner", "optimizer", "scheduler")
 # What changes when a checkpoint is written, or how predictions are made, but not the weights.
 _DECIDES_NOT = ("checkpoint_minutes", "predict_draws")
@@ -79,7 +75,7 @@ def train_member(
         UserError: the config, the cohort or an earlier file in the folder does not fit.
         KeyboardInterrupt: the user stopped training; its checkpoint is written.
     """
-    model_path, last = folder / "model.pt", folder / "checkpoint" / "last.ckpt"
+    model_path = folder / "model.pt"
     stamp = stamp_of(config, cohort, split, seed)
     if model_path.is_file() and (folder / "history.json").is_file():
         if Model.load(model_path).facts.get("stamp") != stamp:
@@ -92,15 +88,20 @@ def train_member(
     # Rows of one subject are no independent evidence against the priors: subjects are n, whatever the number of their prediction times.
     n_train = cohort.rows["subject_id"][seen].n_unique()
     views = fit_views(config, cohort, split.train)
+    start = started_from(config)
+    if start is not None:
+        start.start_view(views[start.view])
     network = assemble(config, views, {name: at_rows(target, split.train) for name, target in targets.items()}, seed=seed)
+    if start is not None:
+        start.start_encoder(network.encoders[start.view])
     made = pseudo()
     _refuse_no_pseudo(network, made, split)
     batches = Batches(open_views(views, cohort), {k: v.evidence for k, v in views.items()}, evidences_of(views), targets=targets, pseudo=made)
     data = _data(config, batches, split, seed, device)
-    course = Course()
     learner = Learner(
         network,
-        course,
+        Course(),
+        watch=Monitor(network, int(config["learner"]["select_draws"]), stream_seed("select", seed)),
         optimizer=config["optimizer"],
         schedule=make(config["scheduler"]),
         settings=config["learner"],
@@ -108,20 +109,7 @@ def train_member(
         n_batches=data.n_batches,
         seed=seed,
     )
-    checkpoint = Checkpoint.load(last, stamp) if last.is_file() else None
-    if checkpoint is not None:
-        course = learner.course = checkpoint.course
-        network.load_state_dict(checkpoint.weights)
-        learner.restored = checkpoint.optimizer
-        data.start_at(course.epoch, course.batch)
-        log.info("going on in epoch %d after batch %d", course.epoch + 1, course.batch)
-    else:
-        log.info("%s: %s", folder.name, estimate(config, learner, data, device, trainings_of(config, cohort, folder)).sentence())
-    if not course.finished:
-        _fit(config, learner, data, device, folder, stamp, checkpoint, loggers)
-    if course.best_weights:
-        network.load_state_dict(course.best_weights)
-    network.to("cpu").eval()
+    course = train_through(config, learner, data, device, folder, stamp, trainings=trainings_of(config, cohort, folder), loggers=loggers)
     n_draws, select_chunks = int(config["learner"]["select_draws"]), chunks(split.select, _select_batch(config))
     # First: what heads and tasks fit is fitted to what the fusion says in the end.
     weigh_views(network, batches, select_chunks, n_draws=n_draws, seed=seed)
@@ -130,12 +118,23 @@ def train_member(
     base = base_rate_nll(network, (batches(rows) for rows in select_chunks)) if split.select.size else None
     finish_spread(network, select, n_draws=n_draws, seed=seed)
     network.novelty.fit(train.z[train.present], select.z[select.present])
-    _say_end(folder, course, base, network)
+    effects = all(network.task(name).joint_score for name in network.tasks)
+    say_end(folder, course, base, nothing=NO_EFFECTS if effects else NO_SIGNAL)
     write_json(folder / "history.json", {**course.history(), "base_select_loss": base, "n_parameters": network.n_parameters()})
     facts = {"stamp": stamp, "cohort": cohort.hash, "seed": seed, "n_train": n_train, "n_parameters": network.n_parameters(), "best_epoch": course.best_epoch}
+    facts["pretrained"] = start.hash() if start is not None else None
     Model.of(config, views, network, facts).save(model_path)
-    shutil.rmtree(last.parent, ignore_errors=True)
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     return model_path
+
+
+def started_from(config: Mapping[str, Any]) -> Pretrained | None:
+    """The pretrained encoder that the config names and has a view for (see `init_from`, which chose it and looked for leaks)."""
+    if not config["init_from"]:
+        return None
+    found = Pretrained.load(Path(config["init_from"]["path"]))
+    found.check(config)
+    return found
 
 
 def stamp_of(config: Mapping[str, Any], cohort: Cohort, split: Split, seed: int) -> str:
@@ -143,62 +142,27 @@ def stamp_of(config: Mapping[str, Any], cohort: Cohort, split: Split, seed: int)
     kept = {k: config[k] for k in _DECIDES}
     kept["learner"] = {k: v for k, v in kept["learner"].items() if k not in _DECIDES_NOT}
     rows = [torch.from_numpy(np.ascontiguousarray(r)) for r in (split.train, split.select)]
-    return digest({"config": json.loads(json.dumps(kept)), "precision": config["trainer"]["precision"], "cohort": cohort.hash, "rows": rows, "seed": seed})
-
-
-def _fit(
-    config: Mapping[str, Any],
-    learner: Learner,
-    data: CohortData,
-    device: torch.device,
-    folder: Path,
-    stamp: str,
-    checkpoint: Checkpoint | None,
-    loggers: Sequence[Logger],
-) -> None:
-    settings, tag = config["learner"], tag_of(folder)
-    course = learner.course
-
-    def tell(line: Mapping[str, float]) -> None:
-        write_lines(folder / "metrics.csv", course.lines)
-        for logger in loggers:
-            logger.log_metrics({f"{k}{tag}": v for k, v in line.items() if "/" in k}, step=int(line["epoch"]))
-
-    with answering() as interrupt, quiet(), equal_bits(bool(config["trainer"]["deterministic"]), device):
-        last = folder / "checkpoint" / "last.ckpt"
-        callbacks: list[Any] = [CloseEpoch(settings, tell), WriteCheckpoints(last, stamp, minutes=float(settings["checkpoint_minutes"]), interrupt=interrupt)]
-        if show_bar(config["trainer"]):
-            callbacks.append(Bar(folder.name, int(settings["max_epochs"]), data.n_batches))
-        trainer = pl.Trainer(
-            accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=1,
-            precision=config["trainer"]["precision"],
-            max_epochs=int(settings["max_epochs"]) - course.epoch,
-            callbacks=callbacks,
-            # Everything that Lightning would write or print is ours: checkpoints, metrics, the bar.
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            limit_val_batches=1.0 if data.n_select_rows else 0,
-            use_distributed_sampler=False,
-            default_root_dir=folder,
-        )
-        if checkpoint is not None and checkpoint.precision:
-            trainer.precision_plugin.load_state_dict(dict(checkpoint.precision))
-        trainer.fit(learner, datamodule=data)
+    start = config["init_from"]["hash"] if config["init_from"] else None
+    return digest(
+        {
+            "config": json.loads(json.dumps(kept)),
+            "precision": config["trainer"]["precision"],
+            "cohort": cohort.hash,
+            "rows": rows,
+            "seed": seed,
+            "init_from": start,
+        }
+    )
 
 
 def _data(config: Mapping[str, Any], batches: Batches, split: Split, seed: int, device: torch.device) -> CohortData:
     settings = config["learner"]
     return CohortData(
-        batches,
+        FetchRows(batches, dropout=dropout_of(settings["evidence_dropout"], batches.evidences), seed=seed),
         split.train,
         split.select,
         batch_size=int(settings["batch_size"]),
         select_batch_size=_select_batch(config),
-        dropout=dropout_of(settings["evidence_dropout"], batches.evidences),
         seed=seed,
         num_workers=int(config["trainer"]["num_workers"]),
         pin_memory=device.type == "cuda",
@@ -237,19 +201,3 @@ def _refuse_no_pseudo(network: Network, made: Mapping[str, PseudoOutcomes], spli
             for role, rows, needed in (("train", split.train, task.learns_from is not None), ("select", split.select, split.select.size > 0)):
                 if needed and not (name in made and made[name].known[rows].any()):
                     raise ValueError(f"task {name} needs pseudo-outcomes of {role} rows: give pseudo=nuisance.CrossFits(cohort).of(...)")
-
-
-def _say_end(folder: Path, course: Course, base: float | None, network: Network) -> None:
-    best = f", best select/nll {course.best_loss:.4f} in epoch {course.best_epoch + 1} (base rate {base:.4f})" if base is not None else ""
-    log.info("%s: %d epochs in %.1f s%s", folder.name, course.epoch, course.seconds, best)
-    if all(network.task(name).joint_score for name in network.tasks):
-        if base is not None and course.best_loss >= base:
-            log.warning(
-                "%s is no better on select rows than one effect for all, the difference of the arms' means: no differing effects were found", folder.name
-            )
-    elif base is not None and course.best_loss > base - _LEARNT_NOTHING:
-        log.warning(
-            "%s is no better than the base rate on select rows: there is no signal, or the priors of encoders or fusion are too tight for so few rows "
-            "(raise their prior_scale)",
-            folder.name,
-        )

@@ -9,7 +9,7 @@ import numpy as np
 
 from equipoise.cohort.draft import TargetTable
 from equipoise.cohort.frozen import Cohort
-from equipoise.contract.tensors import Part, Spec
+from equipoise.contract.tensors import Part, Rewound, Spec
 
 
 class Reader(ABC):
@@ -33,6 +33,28 @@ class Reader(ABC):
 
         Returns:
             A part with ``size`` B that holds the rows that are present and kept.
+        """
+
+
+class Rewindable(Reader):
+    """A reader that can show a row as it stood before its prediction time, which is what a pretext learns from."""
+
+    @abstractmethod
+    def has_past(self) -> np.ndarray:
+        """bool (n,): the row is present, and something happened before its end, so that there is a moment to go back to.
+
+        A row's end is its prediction time, or its last event where it has no such time.
+        """
+
+    @abstractmethod
+    def rewound(self, rows: np.ndarray, share: np.ndarray, at_moment: np.ndarray) -> Rewound:
+        """Rows as they stood at a moment of their own, and what came after it up to their end.
+
+        Args:
+            rows: i64 (B,), with a past; repeats allowed.
+            share: f64 (B,), in [0, 1): how far on.
+            at_moment: bool (B,): True: the moment is that of a row's own events, all of which have just happened, each of its distinct times before its
+                end having an equal part of [0, 1). False: it lies in time, that share of the way from the first event to the end.
         """
 
 
@@ -81,3 +103,14 @@ class View(ABC):
     @abstractmethod
     def load_state(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
+
+
+class Pretrainable(View):
+    """A view whose encoder can be pretrained: its readers are `Rewindable`, and it can go on from another fit."""
+
+    @abstractmethod
+    def open(self, cohort: Cohort) -> Rewindable: ...
+
+    @abstractmethod
+    def adopt(self, state: dict[str, Any]) -> None:
+        """Takes another fit's `state`, so that what that fit knew has the numbers and scales that it had there; what only this one knows stands behind."""

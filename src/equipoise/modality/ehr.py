@@ -10,8 +10,8 @@ import torch
 from equipoise.cohort.draft import STATIC_TIME, EventStore, TargetTable
 from equipoise.cohort.frozen import Cohort
 from equipoise.contract.errors import UserError
-from equipoise.contract.tensors import Events, EventsSpec
-from equipoise.modality import Reader, View
+from equipoise.contract.tensors import Events, EventsSpec, Future, Rewound
+from equipoise.modality import Pretrainable, Rewindable
 from equipoise.modality.scaling import Scaling
 from equipoise.modality.segments import concatenated, rows_having
 from equipoise.modality.units import Conversions, factor
@@ -21,7 +21,7 @@ DAY_US = 86_400_000_000.0
 
 
 @final
-class Ehr(View):
+class Ehr(Pretrainable):
     """Events of the codes that enough train rows have; values scaled per code (see `Scaling`).
 
     Args:
@@ -91,9 +91,16 @@ class Ehr(View):
     def load_state(self, state: dict[str, Any]) -> None:
         self._codes, self._units, self._scale = tuple(state["codes"]), tuple(state["units"]), Scaling.from_state(state["scale"])
 
+    def adopt(self, state: dict[str, Any]) -> None:
+        codes, units, scale = self._codes, self._units, self._scale
+        self.load_state(state)
+        own = [i for i, name in enumerate(codes) if name not in set(self._codes)]
+        self._scale = self._scale.followed_by(scale, np.array(own, np.int64) + 1)
+        self._codes, self._units = (*self._codes, *(codes[i] for i in own)), (*self._units, *(units[i] for i in own))
+
 
 @final
-class EventsReader(Reader):
+class EventsReader(Rewindable):
     """Gathers the events of a batch of rows at once.
 
     Args:
@@ -110,30 +117,58 @@ class EventsReader(Reader):
         self, *, store: EventStore, present: np.ndarray, code: np.ndarray, times: np.ndarray, scale: Scaling, max_events: int, notes: dict[str, Any]
     ) -> None:
         self.present = np.array(present, bool)
-        self._store, self._code, self._times, self._scale = store, code, times, scale
+        self._store, self._code, self._times, self._scale, self._max_events = store, code, times, scale, max_events
         start, stop = np.array(store.start), np.array(store.stop)
         static_at = np.flatnonzero(store.time_us == STATIC_TIME)
         # Statics sort first within a subject, so they are the head of each row's segment.
         n_static = np.searchsorted(static_at, stop) - np.searchsorted(static_at, start)
-        self._head = np.stack([start, start + np.minimum(n_static, max_events)], 1)
-        self._tail = np.stack([np.maximum(start + n_static, stop - np.maximum(max_events - n_static, 0)), stop], 1)
+        self._start, self._first_timed, self._stop = start, start + n_static, stop
         self._now_us = self._moment_of_rows(start + n_static < stop, stop)
         self.notes = {**self._unknown(start, stop), **notes}
 
     def __call__(self, rows: np.ndarray, keep: np.ndarray | None = None) -> Events:
         place = rows_there(self.present, rows, keep)
         at = rows[place]
-        blocks = np.stack([self._head[at], self._tail[at]], 1).reshape(-1, 2)
+        return self._events(at, self._stop[at], self._now_us[at], place, len(rows))
+
+    def has_past(self) -> np.ndarray:
+        # Events are in order of time: the first timed one tells whether any lies before the end. A row without any asks for an event that is not its own.
+        first = np.minimum(self._first_timed, max(self._store.time_us.size - 1, 0))
+        early = self._store.time_us[first] < self._now_us if self._store.time_us.size else np.zeros(self.present.size, bool)
+        return np.asarray(self.present & (self._first_timed < self._stop) & early)
+
+    def rewound(self, rows: np.ndarray, share: np.ndarray, at_moment: np.ndarray) -> Rewound:
+        first, stop, end_us = self._first_timed[rows], self._stop[rows], self._now_us[rows]
+        event, row = concatenated(first, stop), np.repeat(np.arange(rows.size), stop - first)
+        time_us = self._store.time_us[event]
+        now_us = moments_at(time_us, row, end_us, share, at_moment)
+        cut = first + np.bincount(row[time_us <= now_us[row]], minlength=rows.size)
+        later = concatenated(cut, stop)
+        days = (self._store.time_us[later] - np.repeat(now_us, stop - cut)) / DAY_US
+        future = Future(
+            code=torch.from_numpy(self._code[self._store.code[later]]),
+            days=torch.from_numpy(days.astype(np.float32)),
+            offsets=torch.from_numpy(np.concatenate([[0], np.cumsum(stop - cut)])),
+            followed_days=torch.from_numpy(((end_us - now_us) / DAY_US).astype(np.float32)),
+        )
+        return Rewound(self._events(rows, cut, now_us, np.arange(rows.size), rows.size), future)
+
+    def _events(self, at: np.ndarray, stop: np.ndarray, now_us: np.ndarray, place: np.ndarray, size: int) -> Events:
+        """The statics and the newest timed events of these rows, of those before ``stop``, as they stand at ``now_us``."""
+        room = np.maximum(self._max_events - (self._first_timed[at] - self._start[at]), 0)
+        head = np.stack([self._start[at], np.minimum(self._first_timed[at], self._start[at] + self._max_events)], 1)
+        tail = np.stack([np.maximum(self._first_timed[at], stop - room), stop], 1)
+        blocks = np.stack([head, tail], 1).reshape(-1, 2)
         event = concatenated(blocks[:, 0], blocks[:, 1])
         count = (blocks[:, 1] - blocks[:, 0]).reshape(-1, 2).sum(1)
         stored, time_us = self._store.code[event], self._store.time_us[event]
         code, timed = self._code[stored], time_us != STATIC_TIME
         value = self._scale(self._store.value[event] * self._times[stored], code)
         observed = np.isfinite(value)
-        days = np.where(timed, (np.repeat(self._now_us[at], count) - np.where(timed, time_us, 0)) / DAY_US, 0.0)
+        days = np.where(timed, (np.repeat(now_us, count) - np.where(timed, time_us, 0)) / DAY_US, 0.0)
         return Events(
             rows=torch.from_numpy(place),
-            size=len(rows),
+            size=size,
             code=torch.from_numpy(code),
             value=torch.from_numpy(np.where(observed, value, 0.0).astype(np.float32)),
             observed=torch.from_numpy(observed),
@@ -159,6 +194,31 @@ class EventsReader(Reader):
         used = np.bincount(self._store.code[np.cumsum(edge)[:-1] > 0], minlength=len(self._store.codes))
         unknown = self._code == 0
         return {"unknown_codes": int(np.sum(unknown & (used > 0))), "unknown_events": int(used[unknown].sum()), "events": int(used.sum())}
+
+
+def moments_at(time_us: np.ndarray, row: np.ndarray, end_us: np.ndarray, share: np.ndarray, at_moment: np.ndarray) -> np.ndarray:
+    """The times to which rows go back, i64 (B,), see `Rewindable.rewound`.
+
+    Args:
+        time_us: i64 (E,), of the rows' timed events, row by row, in order; each row has one before its end.
+        row: i64 (E,), whose they are.
+        end_us: i64 (B,).
+        share: f64 (B,).
+        at_moment: bool (B,).
+
+    >>> times, own = np.array([10, 10, 40, 90]), np.zeros(4, np.int64)
+    >>> [int(moments_at(times, own, np.array([90]), np.array([s]), np.array([m]))[0]) for s, m in ((0.0, True), (0.6, True), (0.5, False))]
+    [10, 40, 50]
+    """
+    new = time_us < end_us[row]
+    new[1:] &= (row[1:] != row[:-1]) | (time_us[1:] != time_us[:-1])
+    moment = time_us[new]
+    count = np.bincount(row[new], minlength=end_us.size)
+    first = np.cumsum(count) - count
+    chosen = moment[first + np.minimum((share * count).astype(np.int64), count - 1)]
+    # Less than the whole way, whatever rounding does: at the end nothing would be left to come.
+    within = moment[first] + np.minimum((share * (end_us - moment[first])).astype(np.int64), end_us - moment[first] - 1)
+    return np.where(at_moment, chosen, within)
 
 
 def event_store(cohort: Cohort, evidence: str) -> EventStore:

@@ -61,6 +61,10 @@ class Scaling:
         logged = np.log1p(np.maximum(x, 0.0) / np.where(unit > 0, unit, 1.0))
         return np.clip((np.where(unit > 0, logged, x) - mean) / sd, -_FARTHEST, _FARTHEST)
 
+    def followed_by(self, other: Scaling, columns: np.ndarray) -> Scaling:
+        """These columns, and behind them some of another's, i64."""
+        return Scaling(**{f.name: np.concatenate([getattr(self, f.name), getattr(other, f.name)[columns]]) for f in fields(self)})
+
     def state(self) -> dict[str, Any]:
         return {f.name: torch.from_numpy(getattr(self, f.name).copy()) for f in fields(self)}
 

@@ -21,6 +21,7 @@ from typing import Any
 from equipoise import __version__
 from equipoise.cohort.frozen import Cohort
 from equipoise.contract.errors import UserError
+from equipoise.init_from import with_content
 from equipoise.record import config_hash, recording, save_config, speak, versions, write_json
 from equipoise.rehearse.figures import figures_of
 from equipoise.rehearse.fits import settings_of
@@ -56,6 +57,7 @@ def rehearse(config: dict[str, Any], folder: Path, *, command: str) -> dict[str,
     """
     speak()
     _check(config["rehearse"])
+    config = with_content(config)
     with recording(folder, command) as manifest, threads(int(config["trainer"]["threads"])):
         cohort = open_source(config)
         question_of(config, cohort)

@@ -24,6 +24,7 @@ def for_twins(config: Mapping[str, Any]) -> dict[str, Any]:
     made["task"] = dict([next(iter(made["task"].items()))])
     made["validation"] |= {"masked": False, "rotate_select": False}
     made["trainer"] |= {"progress": False}
+    made["init_from"] = None  # twins of the held-out people would start from an encoder that is another for every truth
     if made["rehearse"]["model"] == "config":
         return made
     made |= {"d_model": min(int(made["d_model"]), 8), "members": 1}

@@ -25,6 +25,9 @@ def training(context: Mapping[str, Any], numbering: Numbering) -> Html:
     if members:
         pairs.append(("Epochs run, by member", sure([m.get("epochs") for m in members])))
         pairs.append(("Epoch kept, by member", sure([m.get("best_epoch") for m in members])))
+    if known := lines(context, "pretrained"):
+        said = sorted({f"{k.get('view')}: {k.get('pretext')}, on {count(k.get('n_people'))} people without outcomes" for k in known})
+        pairs.append(("Encoder, pretrained", sure(said)))
     pairs += [(join("Tuned: ", tag("code", k)), sure(v)) for k, v in _tuned(context.get("tuned")).items()]
     parts: list[Any] = [facts(pairs)]
     if drawn:
