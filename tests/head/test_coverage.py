@@ -18,7 +18,7 @@ from equipoise.uncertainty import credible_interval
 
 N, D, COHORTS, STEPS = 400, 16, 20, 300
 # The truth comes from the heads' own default prior; under the horseshoe's it would be sparse. Masks have a width of their own.
-LINEAR = sorted(name for name, node in options("head").items() if node.get("layers") == 0 and name not in ("point", "variational_horseshoe"))
+LINEAR = sorted(name for name, node in options("head").items() if node.get("layers") == 0 and name not in ("point", "mc_dropout", "variational_horseshoe"))
 
 
 def cohort(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
