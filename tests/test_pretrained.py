@@ -259,6 +259,7 @@ EHR = ["modality=[ehr,clinical]", "encoder@modality.ehr.encoder=transformer"]
 QUICK = ["learner.max_epochs=1", "comparator=[prevalence]", "calibration=none", "validation.masked=false", "trial.n_bootstrap=100"]
 
 
+@pytest.mark.slow
 def test_both_verbs_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["pretrain", *SYNTHETIC, *EHR, "debug=fast", "run_dir=pre"]) == 0

@@ -108,6 +108,7 @@ def test_a_known_propensity_is_used_as_it_is(cohort: Cohort, tmp_path: Path) -> 
     assert not np.allclose(one.value[split.select], made(cohort, tmp_path, config_of(nuisance=settings(propensity=0.5))).value[split.select])
 
 
+@pytest.mark.slow
 def test_the_record_says_what_was_done(cohort: Cohort, tmp_path: Path) -> None:
     made(cohort, tmp_path, config_of(nuisance=settings(("linear", "boosting"), clip=0.3)))
     record = json.loads((tmp_path / "nuisance.json").read_text())["effect_learner"]
@@ -191,6 +192,7 @@ def test_an_arm_that_is_empty_or_in_one_cluster_is_refused_with_the_counts(tmp_p
         odd(tmp_path, effect_target(y, (np.arange(N) < 3).astype(np.int64)), "one")
 
 
+@pytest.mark.slow
 def test_lack_of_overlap_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     x, _, y = world()
     a = (x[:, 0] + 0.1 * np.random.default_rng(0).standard_normal(N) > 0).astype(np.int64)

@@ -150,6 +150,7 @@ def two_models(seed: int, folder: Path) -> dict[str, tuple[float, float]]:
     return {k: (float(v[0]), float(v[1])) for k, v in found.items()}
 
 
+@pytest.mark.slow
 def test_outcome_fit_takes_the_worse_effect_and_r_and_dr_loss_the_better(tmp_path: Path) -> None:
     runs = [two_models(seed, tmp_path / f"{seed}") for seed in range(5)]
     right = {k: sum(one[k][1] < one[k][0] for one in runs) for k in runs[0]}

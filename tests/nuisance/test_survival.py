@@ -88,6 +88,7 @@ def experiment(path: Path, inputs: list[str]) -> None:
     path.write_text("# @package _global_\n# Effect on death by 300 days\n" + yaml.safe_dump(node, sort_keys=False))
 
 
+@pytest.mark.slow
 def test_from_a_table_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Task, comparators, trial, verification, and another horizon refused."""
     monkeypatch.chdir(tmp_path)

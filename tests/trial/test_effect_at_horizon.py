@@ -78,6 +78,7 @@ def test_the_outcome_is_the_status_weighted_within_arms() -> None:
     assert "Kaplan-Meier" in said["censoring"]
 
 
+@pytest.mark.slow
 def test_bias_and_coverage_of_the_average_effect(capsys: pytest.CaptureFixture[str]) -> None:
     """200 trials of 500 people, outcome models wrong by .1: the mean is the truth within 4 Monte-Carlo errors, 95 % intervals cover in 91 to 98 %."""
     found, covered, naive, n = [], 0, [], 200
