@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -28,29 +27,14 @@ def settle(head: Head, spreads: Sequence[nn.Parameter], z: Tensor, n: int, nll: 
     if not len(z):
         return
     optimizer = torch.optim.Adam(spreads, lr=RATE)
-    with torch.enable_grad(), _only(head, spreads):
-        for step in range(STEPS):
-            for group in optimizer.param_groups:
-                group["lr"] = RATE * (1 - step / STEPS)
-            draws = head(z, n_draws=DRAWS, seed=stream_seed("settle", step)).value
-            bound = nll(draws).sum() * (n / len(z)) + head.kl()
-            optimizer.zero_grad()
-            (bound / n).backward()
-            optimizer.step()
-
-
-@contextmanager
-def _only(head: Head, spreads: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Training mode with gradients of these parameters alone; all is as before afterwards."""
-    asked = [(p, p.requires_grad) for p in head.parameters()]
-    kept = {id(p) for p in spreads}
-    for p, _ in asked:
-        p.requires_grad_(id(p) in kept)
     head.train()
-    try:
-        yield
-    finally:
-        head.eval()
-        for p, own in asked:
-            p.requires_grad_(own)
-            p.grad = None
+    for step in range(STEPS):
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * (1 - step / STEPS)
+        with torch.enable_grad():
+            draws = head(z, n_draws=DRAWS, seed=stream_seed("settle", step)).value
+            bound = (nll(draws).sum() * (n / len(z)) + head.kl()) / n
+        for spread, gradient in zip(spreads, torch.autograd.grad(bound, spreads), strict=True):
+            spread.grad = gradient
+        optimizer.step()
+    head.eval().zero_grad()
