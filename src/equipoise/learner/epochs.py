@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from equipoise.data import CohortData
+from equipoise.data import CohortData, Fetch
 from equipoise.learner.callbacks import Bar, CloseEpoch, WriteCheckpoints, show_bar
 from equipoise.learner.course import Course
 from equipoise.learner.estimate import Trainings, estimate
@@ -22,11 +23,30 @@ from equipoise.learner.resume import Checkpoint
 
 log = logging.getLogger("equipoise.learner")
 
-NO_SIGNAL = (
+_NO_SIGNAL = (
     "is no better than the base rate on select rows: there is no signal, or the priors of encoders or fusion are too tight for so few rows "
     "(raise their prior_scale)"
 )
-NO_EFFECTS = "is no better on select rows than one effect for all, the difference of the arms' means: no differing effects were found"
+_NO_EFFECTS = "is no better on select rows than one effect for all, the difference of the arms' means: no differing effects were found"
+
+
+def select_batch(config: Mapping[str, Any]) -> int:
+    """Rows of a batch that is not trained on, at most."""
+    return 4 * int(config["learner"]["batch_size"])
+
+
+def cohort_data(config: Mapping[str, Any], fetch: Fetch, train: np.ndarray, select: np.ndarray, *, seed: int, device: torch.device) -> CohortData:
+    """Batches of these rows as the config's ``learner`` and ``trainer`` ask."""
+    return CohortData(
+        fetch,
+        train,
+        select,
+        batch_size=int(config["learner"]["batch_size"]),
+        select_batch_size=select_batch(config),
+        seed=seed,
+        num_workers=int(config["trainer"]["num_workers"]),
+        pin_memory=device.type == "cuda",
+    )
 
 
 def train_through(
@@ -76,14 +96,20 @@ def train_through(
     return learner.course
 
 
-def say_end(folder: Path, course: Course, base: float | None, *, nothing: str = NO_SIGNAL) -> None:
-    """The last line of a training, and a warning where nothing was learnt: the loss on select rows beside that of the base rates, where there are some."""
+def say_end(folder: Path, course: Course, base: float | None, *, effects: bool = False) -> None:
+    """The last line of a training, and a warning where nothing was learnt: the loss on select rows beside that of the base rates, where there are some.
+
+    Args:
+        folder: named in the log.
+        course: finished.
+        base: select/nll of the base rates, or of one effect for all; None: there are no select rows.
+        effects: whether the loss is that of effects.
+    """
     best = f", best select/nll {course.best_loss:.4f} in epoch {course.best_epoch + 1} (base rate {base:.4f})" if base is not None else ""
     log.info("%s: %d epochs in %.1f s%s", folder.name, course.epoch, course.seconds, best)
     # In nats; the loss of effects is in squared units of the outcome, where no gain is too small to count.
-    smallest = 0.0 if nothing == NO_EFFECTS else 1e-3
-    if base is not None and course.best_loss >= base - smallest:
-        log.warning("%s %s", folder.name, nothing)
+    if base is not None and course.best_loss >= base - (0.0 if effects else 1e-3):
+        log.warning("%s %s", folder.name, _NO_EFFECTS if effects else _NO_SIGNAL)
 
 
 def _run_epochs(

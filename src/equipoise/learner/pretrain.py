@@ -19,10 +19,10 @@ from equipoise.cohort.split import Split
 from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
 from equipoise.contract.tensors import Rewound
-from equipoise.data import CohortData, chunks, epoch_batches
+from equipoise.data import chunks, epoch_batches
 from equipoise.learner.course import Course, weights_of
 from equipoise.learner.device import device_of
-from equipoise.learner.epochs import say_end, train_through
+from equipoise.learner.epochs import cohort_data, say_end, select_batch, train_through
 from equipoise.learner.estimate import Trainings
 from equipoise.learner.loggers import Logger
 from equipoise.learner.module import Learner
@@ -95,17 +95,8 @@ def pretrain(config: Mapping[str, Any], cohort: Cohort, split: Split, *, seed: i
     reader, train, select = _fitted(view, cohort, split)
     log.info("%s: %d people teach the encoder of %s, %d choose the epoch", at.name, train.size, name, select.size)
     network, fetch = _network(config, name, view, reader, train, seed)
-    base = _base_rate(network.pretext, int(config["d_model"]), fetch, chunks(select, _select_batch(config))) if select.size else None
-    data = CohortData(
-        fetch,
-        train,
-        select,
-        batch_size=int(config["learner"]["batch_size"]),
-        select_batch_size=_select_batch(config),
-        seed=seed,
-        num_workers=int(config["trainer"]["num_workers"]),
-        pin_memory=device.type == "cuda",
-    )
+    base = _base_rate(network.pretext, int(config["d_model"]), fetch, chunks(select, select_batch(config))) if select.size else None
+    data = cohort_data(config, fetch, train, select, seed=seed, device=device)
     learner = Learner(
         network,
         Course(),
@@ -194,7 +185,3 @@ def _base_rate(pretext: Pretext, d_model: int, fetch: FetchRewound, select_chunk
         batch = fetch.select(rows)
         total, n = total + float(pretext(torch.zeros(batch.size, d_model), batch.future).double().sum()), n + batch.size
     return total / n
-
-
-def _select_batch(config: Mapping[str, Any]) -> int:
-    return 4 * int(config["learner"]["batch_size"])

@@ -20,11 +20,11 @@ from equipoise.cohort.split import Split
 from equipoise.contract.counter import stream_seed
 from equipoise.contract.errors import UserError
 from equipoise.contract.make import make
-from equipoise.data import CohortData, FetchRows, chunks, dropout_of
+from equipoise.data import FetchRows, chunks, dropout_of
 from equipoise.learner.after import Seen, finish_parts, finish_spread
 from equipoise.learner.course import Course
 from equipoise.learner.device import device_of
-from equipoise.learner.epochs import NO_EFFECTS, NO_SIGNAL, say_end, train_through
+from equipoise.learner.epochs import cohort_data, say_end, select_batch, train_through
 from equipoise.learner.estimate import trainings_of
 from equipoise.learner.loggers import Logger
 from equipoise.learner.module import Learner
@@ -97,7 +97,8 @@ def train_member(
     made = pseudo()
     _refuse_no_pseudo(network, made, split)
     batches = Batches(open_views(views, cohort), {k: v.evidence for k, v in views.items()}, evidences_of(views), targets=targets, pseudo=made)
-    data = _data(config, batches, split, seed, device)
+    fetch = FetchRows(batches, dropout=dropout_of(config["learner"]["evidence_dropout"], batches.evidences), seed=seed)
+    data = cohort_data(config, fetch, split.train, split.select, seed=seed, device=device)
     learner = Learner(
         network,
         Course(),
@@ -110,16 +111,15 @@ def train_member(
         seed=seed,
     )
     course = train_through(config, learner, data, device, folder, stamp, trainings=trainings_of(config, cohort, folder), loggers=loggers)
-    n_draws, select_chunks = int(config["learner"]["select_draws"]), chunks(split.select, _select_batch(config))
+    n_draws, select_chunks = int(config["learner"]["select_draws"]), chunks(split.select, select_batch(config))
     # First: what heads and tasks fit is fitted to what the fusion says in the end.
     weigh_views(network, batches, select_chunks, n_draws=n_draws, seed=seed)
-    train, select = Seen.of(network, batches, chunks(split.train, _select_batch(config))), Seen.of(network, batches, select_chunks)
+    train, select = Seen.of(network, batches, chunks(split.train, select_batch(config))), Seen.of(network, batches, select_chunks)
     finish_parts(network, train, n_draws=n_draws, seed=seed, independent=n_train / seen.size)
     base = base_rate_nll(network, (batches(rows) for rows in select_chunks)) if split.select.size else None
     finish_spread(network, select, n_draws=n_draws, seed=seed)
     network.novelty.fit(train.z[train.present], select.z[select.present])
-    effects = all(network.task(name).joint_score for name in network.tasks)
-    say_end(folder, course, base, nothing=NO_EFFECTS if effects else NO_SIGNAL)
+    say_end(folder, course, base, effects=all(network.task(name).joint_score for name in network.tasks))
     write_json(folder / "history.json", {**course.history(), "base_select_loss": base, "n_parameters": network.n_parameters()})
     facts = {"stamp": stamp, "cohort": cohort.hash, "seed": seed, "n_train": n_train, "n_parameters": network.n_parameters(), "best_epoch": course.best_epoch}
     facts["pretrained"] = start.hash() if start is not None else None
@@ -153,24 +153,6 @@ def stamp_of(config: Mapping[str, Any], cohort: Cohort, split: Split, seed: int)
             "init_from": start,
         }
     )
-
-
-def _data(config: Mapping[str, Any], batches: Batches, split: Split, seed: int, device: torch.device) -> CohortData:
-    settings = config["learner"]
-    return CohortData(
-        FetchRows(batches, dropout=dropout_of(settings["evidence_dropout"], batches.evidences), seed=seed),
-        split.train,
-        split.select,
-        batch_size=int(settings["batch_size"]),
-        select_batch_size=_select_batch(config),
-        seed=seed,
-        num_workers=int(config["trainer"]["num_workers"]),
-        pin_memory=device.type == "cuda",
-    )
-
-
-def _select_batch(config: Mapping[str, Any]) -> int:
-    return 4 * int(config["learner"]["batch_size"])
 
 
 def _observed(targets: Mapping[str, TargetTable], split: Split) -> np.ndarray:
