@@ -172,10 +172,7 @@ def _pretrain(config: dict[str, Any], folder: Path, manifest: dict[str, Any], sw
     with logging_to(config, folder) as loggers:
         for repeat, fold, split in splits:
             check_disjoint(cohort.rows["cluster"].to_numpy(), split)
-            at = folder
-            if config["validation"]["folds"]:
-                log.info("repeat %d, fold %d: %s", repeat, fold, split.sizes())
-                at = folder / f"fold_{repeat}_{fold}"
+            at = _place(config, folder, repeat, fold, split)
             pretrain(config, cohort, split, seed=int(config["seed"]), folder=at, trainings=trainings, loggers=loggers)
     print(f"pretrained: init_from={folder}")
     return {}
@@ -244,12 +241,16 @@ def _fit_all(config: dict[str, Any], cohort: Cohort, folder: Path, loggers: list
     fits = []
     for repeat, fold, split in _splits(config, cohort):
         _check_split(config, cohort, split)
-        at = folder
-        if config["validation"]["folds"]:
-            log.info("repeat %d, fold %d: %s", repeat, fold, split.sizes())
-            at = folder / f"fold_{repeat}_{fold}"
-        fits.append(_fit_one(config, cohort, split, role, at, repeat, fold, loggers))
+        fits.append(_fit_one(config, cohort, split, role, _place(config, folder, repeat, fold, split), repeat, fold, loggers))
     return fits
+
+
+def _place(config: Mapping[str, Any], folder: Path, repeat: int, fold: int, split: Split) -> Path:
+    """Where a split's files lie: in the run's folder, or in one a fold, whose turn is said."""
+    if not config["validation"]["folds"]:
+        return folder
+    log.info("repeat %d, fold %d: %s", repeat, fold, split.sizes())
+    return folder / f"fold_{repeat}_{fold}"
 
 
 def _splits(config: Mapping[str, Any], cohort: Cohort) -> Iterator[tuple[int, int, Split]]:
