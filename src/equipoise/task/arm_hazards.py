@@ -9,12 +9,11 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Target
 from equipoise.task.arm_outcome import ArmOutcome
 from equipoise.task.follow_up import FollowUp, follow_up_of, horizons_of, train_follow_up
 from equipoise.task.hazards import base_logits, hazard_nll, incidence
-from equipoise.task.intervals import edges_of
+from equipoise.task.intervals import checked_intervals, edges_of
 
 
 @final
@@ -35,9 +34,7 @@ class HazardArm(ArmOutcome):
 
     def __init__(self, target: str, horizon_days: float, n_intervals: int) -> None:
         super().__init__(target)
-        if n_intervals < 1:
-            raise UserError(f"n_intervals of the task on {target!r}", expected="at least 1", found=str(n_intervals), mend="set n_intervals of the task")
-        self.horizon_days, self.n_intervals, self.n_causes = float(horizon_days), n_intervals, 1
+        self.horizon_days, self.n_intervals, self.n_causes = float(horizon_days), checked_intervals(target, n_intervals), 1
         self.register_buffer("edges", torch.tensor([0.0, float(horizon_days)]), persistent=False)
 
     @property

@@ -26,9 +26,7 @@ class IntervalTask(HorizonTask):
 
     def __init__(self, *, target: str, n_intervals: int, horizons_days: list[float] | None) -> None:
         super().__init__(target=target, horizons_days=horizons_days)
-        if n_intervals < 1:
-            raise UserError(f"n_intervals of the task on {target!r}", expected="at least 1", found=str(n_intervals), mend="set n_intervals of the task")
-        self.n_intervals = n_intervals
+        self.n_intervals = checked_intervals(target, n_intervals)
         self.register_buffer("edges", torch.zeros(2), persistent=False)
         self.base = (0.0,)
 
@@ -46,6 +44,13 @@ class IntervalTask(HorizonTask):
         super().load_state(state)
         self.edges = torch.tensor(state["edges"], dtype=torch.float32, device=self.edges.device)
         self.base = tuple(state["base"])
+
+
+def checked_intervals(target: str, n_intervals: int) -> int:
+    """``n_intervals``; raises UserError where it is less than one."""
+    if n_intervals < 1:
+        raise UserError(f"n_intervals of the task on {target!r}", expected="at least 1", found=str(n_intervals), mend="set n_intervals of the task")
+    return n_intervals
 
 
 def edges_of(train: FollowUp, n_intervals: int) -> Tensor:
