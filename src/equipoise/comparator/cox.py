@@ -11,7 +11,7 @@ from equipoise.cohort.frozen import Cohort
 from equipoise.cohort.roles import inner_folds
 from equipoise.comparator import Comparator, Forecast
 from equipoise.comparator.design import Design
-from equipoise.comparator.inner import Table, check_evidences, evidences_for, nothing_to_read
+from equipoise.comparator.inner import check_evidences, evidences_for, nothing_to_read
 from equipoise.comparator.ridge_cox import Course, RidgeCox, RiskSets, negative_log_likelihood
 from equipoise.contract.errors import UserError
 from equipoise.contract.question import Question
@@ -79,7 +79,7 @@ class Cox(Comparator):
             )
         self._question = question
         self._features.fit(cohort, followed, evidences_for(question, self._evidences))
-        x = Table(self._features, cohort, followed).of(followed)
+        x = self._features.apply(cohort, followed)
         cause, other = (Course(column["time_days"], own, column["entry_days"], column["weight"]) for own in (event == 1, event > 1))
         self._penalty = self._chosen(cohort, followed, x, cause)
         self._design = Design().fit(x)
