@@ -51,8 +51,8 @@ class HeadLaws:
         assert torch.equal(many, head(z, n_draws=30, seed=5).value)
         if len(many) > 1:
             assert not torch.allclose(many, head(z, n_draws=30, seed=6).value)
-            # Masks may coincide, weight samples never do.
-            assert torch.unique(many[:, 0, 0]).numel() >= 5
+            # Masks of few inputs may coincide, weight samples never do.
+            assert torch.unique(many[:, 0, 0]).numel() >= (5 if hasattr(head, "rate") else len(many))
 
     def test_a_draw_is_one_weight_sample_shared_by_all_rows(self, head: Head, z: Tensor) -> None:
         together = head(z, n_draws=3, seed=2).value
