@@ -16,6 +16,17 @@ settings.register_profile("equipoise", deadline=None)
 settings.load_profile("equipoise")
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Sums split among threads round otherwise: bits are equal for an equal `trainer.threads`, which the verbs set and tests below them do not."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test writes an opening into the ledger of whoever runs it."""

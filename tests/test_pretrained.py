@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,15 +33,8 @@ from equipoise.testing.cohorts import tiny_cohort, tiny_draft
 from equipoise.testing.discovery import options
 from small_config import small_config
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 EVENT_ENCODERS = ("gru", "grud", "set_transformer", "state_space", "transformer")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

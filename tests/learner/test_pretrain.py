@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +28,9 @@ from equipoise.testing.cohorts import tiny_cohort, tiny_draft
 from learner.pretraining_world import topics_cohort
 from small_config import small_config
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 EPOCHS = 4
 ALONE = Trainings(folds=1, grid=0, inner_folds=0, members=1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -31,21 +31,13 @@ from equipoise.testing.cohorts import tiny_cohort
 from equipoise.whole_file import write_whole
 from small_config import small_config
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 EPOCHS = 5
 
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     return tiny_cohort(tmp_path_factory.mktemp("resume") / "cohort", n=160)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums split among threads round otherwise: bits are equal for an equal `trainer.threads`, which the verbs set and these tests do not."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
