@@ -1,6 +1,6 @@
 """Every head beside the others where the truth is known: log score, calibration, coverage of the best possible risk, far shifts, cost.
 
-    python scripts/heads.py --cohorts 20 --out heads.csv [--first 0] [--only laplace mean_field] [--setting experiments=007_heads/run] [OVERRIDES ...]
+    python scripts/heads.py --cohorts 20 --out heads.csv [--first 0] [--only laplace mean_field] [--setting experiments=007_heads/run] [-- OVERRIDES ...]
 
 For each cohort (seeds first .. first + cohorts - 1) the setting's network is trained with every option of the group `head`, and as ensembles of five.
 On its held-out rows: log score and how far it lies above the best possible risk's in expectation over outcomes (nats); expected calibration error, ten
