@@ -19,7 +19,7 @@ from equipoise.task.multiclass import MulticlassTask
 PRIOR_SCALE, BIAS_SCALE = 0.7, 2.0
 
 
-def laplace(d_in: int, n_params: int = 1, *, layers: int = 0, structure: str = "full", prior: str = "fixed") -> LaplaceHead:
+def laplace(d_in: int, n_params: int = 1, *, layers: int = 0, structure: str = "full", prior: str = "fixed", whiten: bool = False) -> LaplaceHead:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return LaplaceHead(
@@ -28,6 +28,7 @@ def laplace(d_in: int, n_params: int = 1, *, layers: int = 0, structure: str = "
             bias=torch.zeros(n_params),
             layers=layers,
             structure=structure,
+            whiten=whiten,
             prior=prior,
             prior_scale=PRIOR_SCALE,
             bias_scale=BIAS_SCALE,

@@ -23,6 +23,7 @@ def mean_field(d_in: int = 4, n_params: int = 2, layers: int = 0, bayesian: str 
             bias=torch.linspace(-1, 1, n_params),
             layers=layers,
             bayesian=bayesian,
+            whiten=False,
             prior_scale=0.8,
             bias_scale=3.0,
             init_scale=init_scale,

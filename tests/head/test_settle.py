@@ -14,6 +14,7 @@ from equipoise.cohort.frozen import freeze
 from equipoise.cohort.split import Split
 from equipoise.head import Head
 from equipoise.head.settle import settle
+from equipoise.head.whitening import Whitening
 from equipoise.learner.train import train_member
 from equipoise.predict import Ensemble
 from equipoise.testing.cohorts import tiny_draft
@@ -57,7 +58,9 @@ def spread(head: Head, z: Tensor) -> Tensor:
 @pytest.mark.parametrize("option", GAUSSIAN)
 def test_spreads_are_the_bounds_optimum_wherever_they_start(option: str, start: float, n: int) -> None:
     z, _ = rows()
-    one = torch.cat([z, torch.ones(N, 1)], 1)
+    basis = Whitening()
+    basis.fit(z)
+    one = torch.cat([basis(z), torch.ones(N, 1)], 1)
     precision = torch.diag(torch.tensor([float(D)] * D + [1.0])) + one.T @ one * n / N
     # Factorised posteriors have the precision's diagonal, the others its inverse; a low rank lies between.
     diagonal, whole = torch.diag(1 / precision.diagonal()), torch.linalg.inv(precision)
@@ -78,7 +81,7 @@ def test_a_sparse_heads_spreads_do_not_depend_on_where_they_start() -> None:
 
 @pytest.mark.parametrize("option", BOUNDED)
 def test_means_stay_and_nothing_else_is_left_behind(option: str) -> None:
-    head = new_head(options("head")[option], seed=0, d_in=D, bias=torch.zeros(1)).eval()
+    head = new_head({**options("head")[option], "whiten": False}, seed=0, d_in=D, bias=torch.zeros(1)).eval()
     z = rows()[0]
     before = {k: p.detach().clone() for k, p in head.named_parameters()}
     random = torch.get_rng_state()

@@ -22,7 +22,7 @@ from head.linear_gaussian import D, exact, train
 
 
 def variational(
-    d_in: int = 4, n_params: int = 2, layers: int = 0, *, init_scale: float = 0.05, prior_scale: float = 0.8, guide: str = "diagonal", relevant: float = 0.3
+    d_in: int = 4, n_params: int = 2, layers: int = 0, *, init_scale: float = 0.05, prior_scale: float = 0.8, guide: str = "diagonal", whiten: bool = False
 ) -> VariationalHead:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -33,7 +33,8 @@ def variational(
             layers=layers,
             guide=guide,
             rank=2,
-            relevant=relevant,
+            relevant=0.3,
+            whiten=whiten,
             prior_scale=prior_scale,
             bias_scale=3.0,
             init_scale=init_scale,
@@ -251,7 +252,11 @@ def test_the_horseshoe_finds_the_inputs_that_matter() -> None:
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [({"guide": "flat"}, "diagonal, low_rank, full, horseshoe"), ({"guide": "full", "d_in": 64, "layers": 1}, r"at most 3000 weights.*4290")],
+    [
+        ({"guide": "flat"}, "diagonal, low_rank, full, horseshoe"),
+        ({"guide": "full", "d_in": 64, "layers": 1}, r"at most 3000 weights.*4290"),
+        ({"guide": "horseshoe", "whiten": True}, "set head.whiten=false"),
+    ],
 )
 def test_unknown_and_too_large_guides_are_refused(words: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):

@@ -15,7 +15,9 @@ def last_layer(d_in: int = 4, n_params: int = 2, layers: int = 0) -> Variational
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         bias = torch.linspace(-1, 1, n_params)
-        return VariationalLastLayerHead(d_in=d_in, n_params=n_params, bias=bias, layers=layers, prior_scale=0.8, bias_scale=3.0, init_scale=0.1, train_draws=1)
+        return VariationalLastLayerHead(
+            d_in=d_in, n_params=n_params, bias=bias, layers=layers, whiten=False, prior_scale=0.8, bias_scale=3.0, init_scale=0.1, train_draws=1
+        )
 
 
 def scattered(head: VariationalLastLayerHead) -> VariationalLastLayerHead:

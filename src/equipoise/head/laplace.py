@@ -12,6 +12,7 @@ from equipoise.head import Head, Likelihood
 from equipoise.head.last_layer import LastLayerPosterior, with_one
 from equipoise.head.layers import features, hidden_penalty, linear_draws, linear_layers, output_penalty
 from equipoise.head.noise import DrawNoise
+from equipoise.head.whitening import Whitening
 
 
 @final
@@ -28,7 +29,8 @@ class LaplaceHead(Head):
         bias: f32 (K,), where the parameters start.
         layers: number of hidden layers, each d_in wide; 0 = linear.
         structure: "auto", "full" or "kron", see `LastLayerPosterior`.
-        prior: "fixed": the posterior's prior is that of training; "evidence": its weights' precision is the one of largest marginal likelihood.
+        whiten: whether the posterior's prior is over features in the basis of `Whitening`; training's is over features as they come.
+        prior: "fixed": the posterior's prior has the declared scales; "evidence": its weights' precision is the one of largest marginal likelihood.
         prior_scale: > 0.
         bias_scale: > 0.
 
@@ -40,9 +42,11 @@ class LaplaceHead(Head):
 
     start: Tensor
 
-    def __init__(self, *, d_in: int, n_params: int, bias: Tensor, layers: int, structure: str, prior: str, prior_scale: float, bias_scale: float) -> None:
+    def __init__(
+        self, *, d_in: int, n_params: int, bias: Tensor, layers: int, structure: str, whiten: bool, prior: str, prior_scale: float, bias_scale: float
+    ) -> None:
         super().__init__()
-        self.prior_scale, self.bias_scale = float(prior_scale), float(bias_scale)
+        self.whiten, self.prior_scale, self.bias_scale = whiten, float(prior_scale), float(bias_scale)
         self.register_buffer("start", bias.detach().clone().to(torch.float32))
         self.hidden, self.out = linear_layers(d_in, layers, self.start)
         self.posterior = LastLayerPosterior(n_params=n_params, n_features=d_in + 1, structure=structure, prior=prior)
@@ -62,7 +66,11 @@ class LaplaceHead(Head):
             h = features(self.hidden, z)
             precision = h.new_full((h.shape[1] + 1,), h.shape[1] / self.prior_scale**2)
             precision[-1] = 1 / self.bias_scale**2
-            self.posterior.fit(with_one(h), hessian(self.out(h)) * (n / len(z)), self._weight(), precision)
+            basis = Whitening()
+            if self.whiten:
+                basis.fit(h)
+            self.posterior.fit(with_one(basis(h)), hessian(self.out(h)) * (n / len(z)), basis.moved(self._weight()), precision)
+            self.posterior.change_basis(basis.back(h.shape[1]))
 
     def kl(self) -> Tensor:
         """Zero: the posterior is not trained by a lower bound."""

@@ -93,6 +93,10 @@ class LastLayerPosterior(nn.Module):
         self.root.copy_(torch.linalg.solve_triangular(factor, eye, upper=False).mT)
         self.fitted.fill_(True)
 
+    def change_basis(self, matrix: Tensor) -> None:
+        """Takes the posterior to other weights, matrix (F, F) times those of `fit`, for every output."""
+        self.root.copy_((matrix.to(self.root.device) @ self.root.double().unflatten(1, (-1, self.n_features))).flatten(1, 2))
+
     def deviations(self, noise: Tensor) -> Tensor:
         """Weights less their mean, (S, K, F), from standard normal numbers (S, K F)."""
         if self.structure == "full":

@@ -14,9 +14,10 @@ from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Draws
 from equipoise.head import Head, Likelihood
 from equipoise.head.divergence import gaussian_kl
-from equipoise.head.layers import hidden_penalty, linear_draws, linear_layers
+from equipoise.head.layers import features, hidden_penalty, linear_draws, linear_layers
 from equipoise.head.noise import DrawNoise, row_noise
 from equipoise.head.settle import settle
+from equipoise.head.whitening import Whitening
 
 
 @final
@@ -66,6 +67,8 @@ class MeanFieldHead(Head):
         bias: f32 (K,), where the parameters start.
         layers: number of hidden layers, each d_in wide; 0 = linear.
         bayesian: "all" layers have a posterior, or the "last" alone; then hidden weights are point estimates and draws are cheap.
+        whiten: whether `fit` changes the inputs of the first layer that has a posterior to the basis of `Whitening`, and the prior with it; training's is
+            over inputs as they come.
         prior_scale: > 0.
         bias_scale: > 0.
         init_scale: > 0, every posterior standard deviation before training, over that of the prior.
@@ -82,6 +85,7 @@ class MeanFieldHead(Head):
         bias: Tensor,
         layers: int,
         bayesian: str,
+        whiten: bool,
         prior_scale: float,
         bias_scale: float,
         init_scale: float,
@@ -95,16 +99,20 @@ class MeanFieldHead(Head):
         own = [*hidden, out] if bayesian == "all" else [out]
         self.hidden = nn.ModuleList() if bayesian == "all" else hidden
         self.layers = nn.ModuleList(_Layer(layer.weight.detach(), layer.bias.detach(), prior_scale, bias_scale, init_scale) for layer in own)
+        self.whiten, self.whitening = whiten, Whitening()
         self._noise = DrawNoise()
 
     def forward(self, z: Tensor, *, n_draws: int, seed: int) -> Draws:
         """Draws (n_draws, B, K); in evaluation mode draw s is one weight sample, in training mode rows have noise of their own."""
-        for layer in self.hidden:
-            z = F.gelu(layer(z))
+        z = self.whitening(features(self.hidden, z))
         return Draws(self._in_training(z, n_draws, seed) if self.training else self._shared(z, n_draws, seed))
 
     def fit(self, z: Tensor, hessian: Likelihood, n: int, nll: Likelihood) -> None:
         """Brings the standard deviations to the lower bound's optimum at the trained means; see `settle`."""
+        if self.whiten:
+            with torch.no_grad():
+                self.whitening.fit(features(self.hidden, z))
+                self._layers()[0].loc.copy_(self.whitening.moved(self._layers()[0].loc))
         settle(self, [layer.log_scale for layer in self._layers()], z, n, nll)
 
     def kl(self) -> Tensor:

@@ -99,6 +99,12 @@ def of_site(guide: AutoGuide, site: str) -> tuple[Tensor, Tensor]:
     return found[site]
 
 
+@torch.no_grad()
+def move_mean(guide: AutoGuide, site: str, mean: Tensor) -> None:
+    """Sets the mean of a site whose support is all real numbers, in the site's shape."""
+    of_site(guide, site)[0].copy_(mean)
+
+
 def _unconstrained(tree: Any, site: str) -> Tensor:
     """The parameter that Pyro keeps for a site; read through Pyro's own attributes it costs ten times as much, and a step reads dozens."""
     *path, leaf = site.split(".")

@@ -11,9 +11,10 @@ from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Draws
 from equipoise.head import Head, Likelihood
 from equipoise.head.noise import DrawNoise
-from equipoise.head.pyro_guides import divergence, make_guide, of_site, sampled, spreads
+from equipoise.head.pyro_guides import divergence, make_guide, move_mean, of_site, sampled, spreads
 from equipoise.head.pyro_layers import Chain, GaussianLayer, HorseshoeLayer
 from equipoise.head.settle import settle
+from equipoise.head.whitening import Whitening
 
 GUIDES = ("diagonal", "low_rank", "full", "horseshoe")
 MOST_FULL = 3000
@@ -41,6 +42,8 @@ class VariationalHead(Head):
         guide: "diagonal", "low_rank", "full" or "horseshoe".
         rank: >= 1, of "low_rank" alone.
         relevant: in (0, 1), share of inputs that "horseshoe" expects to matter.
+        whiten: whether `fit` changes z to the basis of `Whitening`, and the prior with it; training's is over z as it comes. Not of "horseshoe", which
+            is about single inputs.
         prior_scale: > 0.
         bias_scale: > 0.
         init_scale: > 0, every posterior standard deviation before training; small, or the first steps are noise.
@@ -62,13 +65,14 @@ class VariationalHead(Head):
         guide: str,
         rank: int,
         relevant: float,
+        whiten: bool,
         prior_scale: float,
         bias_scale: float,
         init_scale: float,
         train_draws: int,
     ) -> None:
         super().__init__()
-        _check(guide, relevant, layers * d_in * (d_in + 1) + n_params * (d_in + 1))
+        _check(guide, relevant, whiten, layers * d_in * (d_in + 1) + n_params * (d_in + 1))
         self.train_draws = train_draws
 
         def layer(bias: Tensor) -> GaussianLayer:
@@ -78,14 +82,21 @@ class VariationalHead(Head):
 
         self.model = Chain([*(layer(torch.zeros(d_in)) for _ in range(layers)), layer(bias)])
         self.guide = make_guide(guide, self.model, d_in=d_in, init_scale=float(init_scale), rank=rank)
+        self.whiten, self.whitening = whiten, Whitening()
         self._noise = DrawNoise()
 
     def forward(self, z: Tensor, *, n_draws: int, seed: int) -> Draws:
         """Draws (n_draws, B, K); draw s is one sample of all weights, from ``stream_seed("draw", seed, s)``, shared by all rows."""
-        return Draws(self.model.outputs(z, sampled(self.guide, self._noise, seed=seed, n_draws=n_draws)))
+        return Draws(self.model.outputs(self.whitening(z), sampled(self.guide, self._noise, seed=seed, n_draws=n_draws)))
 
     def fit(self, z: Tensor, hessian: Likelihood, n: int, nll: Likelihood) -> None:
         """Brings the guide's standard deviations and covariances to the lower bound's optimum at the trained means; see `settle`."""
+        if self.whiten:
+            self.whitening.fit(z)
+            weight, bias = (self.posterior(f"layers.0.{name}")[0] for name in ("weight", "bias"))
+            moved = self.whitening.moved(torch.cat([weight, bias[:, None]], 1))
+            move_mean(self.guide, "layers.0.weight", moved[:, :-1])
+            move_mean(self.guide, "layers.0.bias", moved[:, -1])
         settle(self, spreads(self.guide), z, n, nll)
 
     def kl(self) -> Tensor:
@@ -101,11 +112,18 @@ class VariationalHead(Head):
         return self.model.layers[0].bias_mean.new_zeros(())
 
 
-def _check(guide: str, relevant: float, n_weights: int) -> None:
+def _check(guide: str, relevant: float, whiten: bool, n_weights: int) -> None:
     if guide not in GUIDES:
         raise UserError("head.guide", expected=", ".join(GUIDES), found=repr(guide), mend="set head.guide=diagonal")
     if not 0 < relevant < 1:
         raise UserError("head.relevant", expected="a share between 0 and 1", found=f"{relevant:g}", mend="set head.relevant=0.1")
+    if guide == "horseshoe" and whiten:
+        raise UserError(
+            "head.whiten does not go with head.guide=horseshoe",
+            expected="false: a horseshoe says that single inputs are irrelevant, and whitened features mix them",
+            found="true",
+            mend="set head.whiten=false",
+        )
     if guide == "full" and n_weights > MOST_FULL:
         raise UserError(
             "head.guide=full is too large for this head",

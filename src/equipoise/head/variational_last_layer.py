@@ -16,6 +16,7 @@ from equipoise.head.last_layer import with_one
 from equipoise.head.layers import features, hidden_penalty, linear_draws, linear_layers
 from equipoise.head.noise import DrawNoise, row_noise
 from equipoise.head.settle import settle
+from equipoise.head.whitening import Whitening
 
 
 @final
@@ -34,6 +35,7 @@ class VariationalLastLayerHead(Head):
         n_params: K.
         bias: f32 (K,), where the parameters start.
         layers: number of hidden layers, each d_in wide; 0 = linear.
+        whiten: whether `fit` changes to the basis of `Whitening`, and the prior with it; training's is over features as they come.
         prior_scale: > 0.
         bias_scale: > 0.
         init_scale: > 0, every posterior standard deviation before training, over that of the prior.
@@ -47,7 +49,17 @@ class VariationalLastLayerHead(Head):
     prior_sd: Tensor
 
     def __init__(
-        self, *, d_in: int, n_params: int, bias: Tensor, layers: int, prior_scale: float, bias_scale: float, init_scale: float, train_draws: int
+        self,
+        *,
+        d_in: int,
+        n_params: int,
+        bias: Tensor,
+        layers: int,
+        whiten: bool,
+        prior_scale: float,
+        bias_scale: float,
+        init_scale: float,
+        train_draws: int,
     ) -> None:
         super().__init__()
         self.train_draws, self.prior_scale, self.bias_scale = train_draws, float(prior_scale), float(bias_scale)
@@ -58,11 +70,12 @@ class VariationalLastLayerHead(Head):
         self.loc = nn.Parameter(torch.cat([out.weight.detach(), start], 1))
         self.log_diagonal = nn.Parameter(torch.full((n_params, d_in + 1), math.log(init_scale)))
         self.below = nn.Parameter(torch.zeros(n_params, d_in + 1, d_in + 1))
+        self.whiten, self.whitening = whiten, Whitening()
         self._noise = DrawNoise()
 
     def forward(self, z: Tensor, *, n_draws: int, seed: int) -> Draws:
         """Draws (n_draws, B, K); in evaluation mode draw s is one weight sample, in training mode rows have noise of their own."""
-        h = features(self.hidden, z)
+        h = self.whitening(features(self.hidden, z))
         if self.training:
             return Draws(self._with_row_noise(h, n_draws, seed))
         noise = self._noise(seed, n_draws, self.loc.numel(), self.loc).unflatten(1, self.loc.shape)
@@ -70,6 +83,10 @@ class VariationalLastLayerHead(Head):
 
     def fit(self, z: Tensor, hessian: Likelihood, n: int, nll: Likelihood) -> None:
         """Brings the covariances to the lower bound's optimum at the trained means; see `settle`."""
+        if self.whiten:
+            with torch.no_grad():
+                self.whitening.fit(features(self.hidden, z))
+                self.loc.copy_(self.whitening.moved(self.loc))
         settle(self, [self.log_diagonal, self.below], z, n, nll)
 
     def kl(self) -> Tensor:

@@ -1,0 +1,125 @@
+"""A prior over whitened features is one over outputs, whatever scale training gave the features."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from sklearn.covariance import ledoit_wolf
+from torch import Tensor
+
+from equipoise.contract.tensors import generator
+from equipoise.head import Head
+from equipoise.head.whitening import Whitening
+from equipoise.testing.discovery import options
+from equipoise.testing.head_laws import new_head
+
+N, D = 300, 5
+WHITENED = sorted(name for name, node in options("head").items() if node.get("whiten"))
+
+
+def rows() -> Tensor:
+    """(N, D), correlated, of unequal spread, far from 0."""
+    g = generator(0)
+    return torch.randn(N, D, generator=g) @ torch.randn(D, D, generator=g) * torch.tensor([3.0, 1.0, 0.3, 0.1, 1.0]) + 2.0
+
+
+def fitted(h: Tensor) -> Whitening:
+    basis = Whitening()
+    basis.fit(h)
+    return basis
+
+
+def after_fit(option: str, z: Tensor, *, curvature: float = 1.0, **words: object) -> Head:
+    """A head fitted to a Gaussian outcome of mean 0 and precision ``curvature``."""
+    head = new_head({**options("head")[option], **words}, seed=0, d_in=z.shape[1], bias=torch.zeros(1))
+
+    def nll(params: Tensor) -> Tensor:
+        return 0.5 * curvature * params[..., 0].square().reshape(-1, len(z)).mean(0)
+
+    head.fit(z, lambda p: torch.full((*p.shape, 1), curvature), len(z), nll)
+    return head
+
+
+def spread(head: Head, z: Tensor) -> Tensor:
+    return head(z, n_draws=2000, seed=0).value[..., 0].detach().std(0)
+
+
+def test_train_rows_become_centred_and_their_shrunk_covariance_the_identity() -> None:
+    z = rows()
+    basis = fitted(z)
+    white = basis(z)
+    assert torch.allclose(white.mean(0), torch.zeros(D), atol=1e-4)
+    covariance = torch.tensor(ledoit_wolf(z.double().numpy())[0])
+    assert torch.allclose(basis.matrix.double().T @ covariance @ basis.matrix.double(), torch.eye(D).double(), atol=1e-4)
+
+
+def test_moved_weights_give_the_same_outputs_and_can_be_brought_back() -> None:
+    z, weight = rows(), torch.randn(3, D + 1, generator=generator(1))
+    basis = fitted(z)
+    moved = basis.moved(weight)
+    torch.testing.assert_close(basis(z) @ moved[:, :-1].T + moved[:, -1], z @ weight[:, :-1].T + weight[:, -1], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close((moved.double() @ basis.back(D).T).float(), weight, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("z", [torch.zeros(0, D), torch.ones(1, D), torch.ones(7, D)], ids=["none", "one row", "rows all alike"])
+def test_without_a_spread_features_stay_as_they_are(z: Tensor) -> None:
+    basis, weight = fitted(z), torch.ones(2, D + 1)
+    assert torch.equal(basis(rows()), rows())
+    assert torch.equal(basis.moved(weight), weight)
+    assert torch.equal(basis.back(D), torch.eye(D + 1).double())
+
+
+def test_a_direction_in_which_no_row_varies_stays_bounded() -> None:
+    z = torch.cat([rows(), torch.zeros(N, 1)], 1)
+    assert fitted(z).matrix.isfinite().all()
+    assert torch.linalg.eigvalsh(torch.cov(fitted(z)(z).T)).max() < 1.1
+
+
+@pytest.mark.parametrize("structure", ["full", "kron"])
+def test_laplace_is_the_analytic_posterior_under_the_g_prior(structure: str) -> None:
+    z, curvature, prior_scale, bias_scale = rows(), 0.2, 0.7, 2.0
+    words = {"structure": structure, "prior": "fixed", "prior_scale": prior_scale, "bias_scale": bias_scale}
+    found = after_fit("laplace", z, curvature=curvature, **words).posterior.covariance().double()
+    x = torch.cat([z, torch.ones(N, 1)], 1).double()
+    covariance = torch.tensor(ledoit_wolf(z.double().numpy())[0])
+    prior = torch.block_diag(D / prior_scale**2 * covariance, torch.zeros(1, 1).double())
+    centre = x.mean(0)  # the bias's prior is one of the output at the mean row
+    precision = curvature * x.T @ x + prior + torch.outer(centre, centre) / bias_scale**2
+    torch.testing.assert_close(found, precision.inverse(), rtol=2e-3, atol=1e-5)
+
+
+def test_without_data_the_outputs_of_the_train_rows_have_the_declared_spread() -> None:
+    z = 2 + 0.01 * torch.randn(5000, D, generator=generator(2)) @ (torch.eye(D) + 0.3)
+    variance = spread(after_fit("laplace", z, curvature=0.0, prior="fixed", prior_scale=1.5, bias_scale=0.5), z).square().mean()
+    assert float(variance) == pytest.approx(1.5**2 + 0.5**2, rel=0.1)
+
+
+@pytest.mark.parametrize("option", WHITENED)
+def test_an_interval_does_not_depend_on_the_scale_that_training_gave_the_features(option: str) -> None:
+    z = rows()
+    words = {"prior": "fixed"} if option == "laplace" else {}  # evidence reads the weights too
+    found = [spread(after_fit(option, scale * z, **words), scale * z) for scale in (1.0, 0.02)]
+    # A low rank leaves a choice of directions, and settling some noise.
+    torch.testing.assert_close(found[0], found[1], rtol=0.25, atol=0.0)
+    assert float(found[1].mean()) == pytest.approx(float(found[0].mean()), rel=0.05)
+    plain = [spread(after_fit(option, scale * z, whiten=False, **words), scale * z) for scale in (1.0, 0.02)]
+    assert float((plain[1] / plain[0]).mean()) < 0.7, "without whitening a small scale is taken for knowledge"
+
+
+@pytest.mark.parametrize("option", WHITENED)
+def test_the_mean_stays(option: str) -> None:
+    z = rows()
+    with torch.no_grad():
+        before = new_head(options("head")[option], seed=0, d_in=D, bias=torch.zeros(1))(z, n_draws=4000, seed=0).value[..., 0].mean(0)
+        draws = after_fit(option, z)(z, n_draws=4000, seed=0).value[..., 0]
+    # The head before fitting has a spread of its own, as wide as its features.
+    assert ((draws.mean(0) - before).abs() < 5 * draws.std(0) / 4000**0.5 + 0.05).all()
+
+
+def test_mean_field_whitens_the_inputs_of_the_first_layer_that_has_a_posterior() -> None:
+    z = rows()
+    for bayesian in ("all", "last"):
+        head = after_fit("mean_field", z, layers=1, bayesian=bayesian)
+        first = head.hidden[0](z) if bayesian == "last" else z
+        expected = torch.nn.functional.gelu(first) if bayesian == "last" else first
+        torch.testing.assert_close(head.whitening.shift, expected.mean(0))
