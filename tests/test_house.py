@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib
 import inspect
 import re
@@ -98,10 +99,34 @@ def _at(node: object, path: Sequence[str]) -> object:
     return node
 
 
+# Values for the keys that an option leaves to the user, or needs of its view; parts are named by their classes and made, no file is read.
+GIVEN = {
+    "encoder=kernel_genotype": ["modality.genotype.landmarks=100"],
+    "encoder=pathway_genotype": [f"modality.genotype.genes={TOP / 'tests' / 'tiny_genes.csv'}"],
+    "encoder=score_genotype": ["modality.genotype.components=2"],
+    "encoder=pathway": ["modality.omics.evidence=biomarker", f"modality.omics.groups={TOP / 'tests' / 'tiny_pathways.csv'}"],
+    "cohort=files": [
+        "cohort.evidence={clinical: {_target_: equipoise.cohort.plink.Plink, path: x, id: iid}}",
+        "cohort.labels={_target_: equipoise.cohort.labels.Unlabelled, path: x.csv, id: id}",
+    ],
+}
+
+
+@functools.cache
+def _composed(option: Path) -> dict[str, Any]:
+    given = GIVEN.get(f"{option.parent.name}={option.stem}") or must_be_given(option)
+    with search_path(None) as search:
+        return checked([*words_for(option), *given], search).values
+
+
+def composed(option: Path) -> dict[str, Any]:
+    """The whole config with this option, checked; composing takes most of a second, so once for all tests."""
+    return copy.deepcopy(_composed(option))
+
+
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda p: f"{p.parent.name}={p.stem}")
 def test_every_option_composes_and_its_keys_are_keywords(option: Path) -> None:
-    with search_path(None) as search:
-        checked([*words_for(option), *must_be_given(option)], search)
+    composed(option)
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda p: f"{p.parent.name}={p.stem}")
@@ -133,8 +158,7 @@ def test_configs_and_modules_of_a_room_mirror_each_other(room: str) -> None:
 
 @pytest.mark.parametrize("option", [p for p in OPTIONS if p.parent.name in ROOMS], ids=lambda p: f"{p.parent.name}={p.stem}")
 def test_every_keyword_of_a_part_stands_in_its_yaml(option: Path) -> None:
-    with search_path(None) as search:
-        values = compose_values([*words_for(option), *must_be_given(option)], search).values
+    values = composed(option)
     group = option.parent.name
     node = values["modality"][view_for(option.stem)[0]]["encoder"] if group == "encoder" else values[group]
     node = node[option.stem] if group in LIST_GROUPS else node
@@ -145,25 +169,6 @@ def test_every_keyword_of_a_part_stands_in_its_yaml(option: Path) -> None:
     signature = inspect.signature(getattr(importlib.import_module(module), name))
     defaults = [p.name for p in signature.parameters.values() if p.default is not p.empty]
     assert not defaults, f"defaults of {name} stand in two places: {defaults}"
-
-
-# Values for the keys that an option leaves to the user, or needs of its view; parts are named by their classes and made, no file is read.
-GIVEN = {
-    "encoder=kernel_genotype": ["modality.genotype.landmarks=100"],
-    "encoder=pathway_genotype": [f"modality.genotype.genes={TOP / 'tests' / 'tiny_genes.csv'}"],
-    "encoder=score_genotype": ["modality.genotype.components=2"],
-    "encoder=pathway": ["modality.omics.evidence=biomarker", f"modality.omics.groups={TOP / 'tests' / 'tiny_pathways.csv'}"],
-    "cohort=files": [
-        "cohort.evidence={clinical: {_target_: equipoise.cohort.plink.Plink, path: x, id: iid}}",
-        "cohort.labels={_target_: equipoise.cohort.labels.Unlabelled, path: x.csv, id: id}",
-    ],
-}
-
-
-def composed(option: Path) -> dict[str, Any]:
-    given = GIVEN.get(f"{option.parent.name}={option.stem}") or must_be_given(option)
-    with search_path(None) as search:
-        return checked([*words_for(option), *given], search).values
 
 
 @pytest.mark.parametrize("option", [p for p in OPTIONS if p.parent.name in ("modality", "task", "calibration", "comparator")], ids=option_id)
