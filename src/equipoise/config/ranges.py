@@ -66,6 +66,7 @@ RANGES: dict[str, Range] = {
     "learner.beta": _AMOUNT,
     "learner.train_draws": Range(1, whole=True, null=True),
     "learner.select_draws": _COUNT,
+    "learner.spread_folds": Range(0, whole=True),
     "learner.predict_draws": _COUNT,
     "learner.clip_norm": Range(0, open_below=True, null=True),
     "learner.checkpoint_minutes": _AMOUNT,

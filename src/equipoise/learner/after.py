@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -66,16 +66,17 @@ def finish_parts(network: Network, train: Seen, *, n_draws: int, seed: int, inde
             network.task(name).fit(draws[name], train.targets[name])
 
 
-@torch.no_grad()
-def finish_spread(network: Network, select: Seen, *, n_draws: int, seed: int) -> None:
-    """Calls every ``task.fit_spread`` that does something, on the select rows with some evidence; further arguments as in `finish_parts`."""
-    sizing = [name for name in network.tasks if type(network.task(name)).fit_spread is not Task.fit_spread]
-    if not sizing or not len(select.z):
-        return
-    draws = network.divide(network.head(select.z, n_draws=n_draws, seed=stream_seed("spread", seed)))
-    for name in sizing:
-        target = select.targets[name]
-        network.task(name).fit_spread(draws[name], replace(target, observed=target.observed & select.present))
+def finish_spread(network: Network, rows: Seen, draws: Mapping[str, Draws]) -> None:
+    """Calls every ``task.fit_spread`` that does something, on the rows with some evidence.
+
+    Args:
+        network: trained.
+        rows: that did not teach what the draws come from; there may be none.
+        draws: for these rows, by task.
+    """
+    for name in network.tasks if len(rows.z) else ():
+        target = rows.targets[name]
+        network.task(name).fit_spread(draws[name], replace(target, observed=target.observed & rows.present))
 
 
 def nll_of(network: Network, targets: dict[str, Target]) -> Likelihood:
@@ -128,7 +129,12 @@ def _rows_loss(task: Task, target: Target) -> Likelihood:
     return lambda params: task.loss(Draws(params if params.ndim == 3 else params[None]), target)
 
 
-def joined_targets(batches: Sequence[Batch]) -> dict[str, Target]:
+def joined_seen(seen: Sequence[Seen]) -> Seen:
+    """Consecutive rows as one."""
+    return Seen(torch.cat([s.z for s in seen]), torch.cat([s.present for s in seen]), joined_targets(seen))
+
+
+def joined_targets(batches: Sequence[Batch] | Sequence[Seen]) -> dict[str, Target]:
     """The outcomes of consecutive batches, by task."""
     named = {name: [batch.targets[name] for batch in batches] for name in batches[0].targets}
     return {name: Target(**{k: torch.cat([getattr(t, k) for t in own]) for k in vars(own[0])}) for name, own in named.items()}

@@ -21,6 +21,8 @@ from equipoise.contract.counter import stream_seed
 from equipoise.data import CohortData
 from equipoise.learner.module import Learner, make_optimizer, seed_noise
 
+LEFT_OUT = "left_out"
+"""The folder of a member's inner trainings, see `learner.left_out`."""
 _STEPS = 3
 """One to warm up, the others are timed."""
 
@@ -34,6 +36,7 @@ class Trainings:
         grid: combinations of tune.grid; 0 without tuning.
         inner_folds: in which each combination is tried.
         members: of the ensemble.
+        left_out: inner folds of each member by which it sizes its spread; 0 where select rows do that.
 
     >>> Trainings(folds=5, grid=3, inner_folds=3, members=3).total
     60
@@ -41,22 +44,26 @@ class Trainings:
     '60 trainings: 5 folds x (3 grid points x 3 inner folds + 3 members)'
     >>> str(Trainings(folds=1, grid=0, inner_folds=0, members=4)), str(Trainings(folds=1, grid=0, inner_folds=0, members=1))
     ('4 trainings: 4 members', '1 training')
+    >>> str(Trainings(folds=1, grid=0, inner_folds=0, members=2, left_out=3))
+    '8 trainings: 2 members x (1 + 3 left-out folds)'
     """
 
     folds: int
     grid: int
     inner_folds: int
     members: int
+    left_out: int = 0
 
     @property
     def total(self) -> int:
-        return self.folds * (self.grid * self.inner_folds + self.members)
+        return self.folds * (self.grid * self.inner_folds + self.members * (1 + self.left_out))
 
     def __str__(self) -> str:
         if self.total == 1:
             return "1 training"
         terms = [f"{_count(self.grid, 'grid point')} x {_count(self.inner_folds, 'inner fold')}"] if self.grid else []
-        each = " + ".join([*terms, _count(self.members, "member")])
+        own = _count(self.members, "member") + (f" x (1 + {_count(self.left_out, 'left-out fold')})" if self.left_out else "")
+        each = " + ".join([*terms, own])
         return f"{self.total} trainings: {f'{self.folds} folds x ({each})' if self.folds > 1 else each}"
 
 
@@ -64,7 +71,7 @@ def _count(n: int, what: str) -> str:
     return f"{n} {what}{'s' if n != 1 else ''}"
 
 
-def trainings_of(config: Mapping[str, Any], cohort: Cohort, folder: Path) -> Trainings:
+def trainings_of(config: Mapping[str, Any], cohort: Cohort, folder: Path, *, sizes_spread: bool = False) -> Trainings:
     """The trainings of the run that a member's folder belongs to.
 
     The folder says which loops run: `equipoise train` has the same config, but neither folds nor tuning.
@@ -72,15 +79,27 @@ def trainings_of(config: Mapping[str, Any], cohort: Cohort, folder: Path) -> Tra
     Args:
         config: resolved.
         cohort: whose folds are counted.
-        folder: the training's own: ``member_0``, ``fold_0_2/member_0``, ``fold_0_2/tune/03_1``.
+        folder: the training's own: ``member_0``, ``fold_0_2/member_0``, ``fold_0_2/tune/03_1``, ``member_0/left_out/1``.
+        sizes_spread: whether a task sizes its spread by rows that did not teach it.
     """
+    folder = folder.parent.parent if folder.parent.name == LEFT_OUT else folder
     tuning = folder.parent.name == "tune"
     split = folder.parent.parent if tuning else folder.parent
     in_folds = re.fullmatch(r"fold_\d+_\d+", split.name) is not None
     folds = sum(len(folds_of(cohort, repeat)) for repeat in config["validation"]["repeats"]) if in_folds else 1
     tunes = tuning or (split / "tune.json").is_file()
     grid = math.prod(len(values) for values in config["tune"]["grid"].values()) if tunes else 0
-    return Trainings(folds, grid, int(config["tune"]["folds"]) if tunes else 0, int(config["members"]))
+    inner = int(config["tune"]["folds"]) if tunes else 0
+    left_out = int(config["learner"]["spread_folds"]) if sizes_spread and not _selects(config, cohort, in_folds) else 0
+    return Trainings(folds, grid, inner, int(config["members"]), left_out)
+
+
+def _selects(config: Mapping[str, Any], cohort: Cohort, in_folds: bool) -> bool:
+    """Whether members have select rows."""
+    validation = config["validation"]
+    rotates = validation["rotate_select"] and int(config["members"]) > 1
+    given = validation["select_share"] > 0 if in_folds else cohort.rows_in("select").size > 0
+    return bool(rotates or given)
 
 
 @dataclass(frozen=True)

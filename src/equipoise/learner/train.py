@@ -26,6 +26,7 @@ from equipoise.learner.course import Course
 from equipoise.learner.device import device_of
 from equipoise.learner.epochs import cohort_data, say_end, select_batch, train_through
 from equipoise.learner.estimate import trainings_of
+from equipoise.learner.left_out import left_out, needs_left_out, sizes_spread
 from equipoise.learner.loggers import Logger
 from equipoise.learner.module import Learner
 from equipoise.learner.monitor import Monitor, base_rate_nll
@@ -110,14 +111,22 @@ def train_member(
         n_batches=data.n_batches,
         seed=seed,
     )
-    course = train_through(config, learner, data, device, folder, stamp, trainings=trainings_of(config, cohort, folder), loggers=loggers)
+    trainings = trainings_of(config, cohort, folder, sizes_spread=sizes_spread(network))
+    course = train_through(config, learner, data, device, folder, stamp, trainings=trainings, loggers=loggers)
     n_draws, select_chunks = int(config["learner"]["select_draws"]), chunks(split.select, select_batch(config))
     # First: what heads and tasks fit is fitted to what the fusion says in the end.
     weigh_views(network, batches, select_chunks, n_draws=n_draws, seed=seed)
     train, select = Seen.of(network, batches, chunks(split.train, select_batch(config))), Seen.of(network, batches, select_chunks)
     finish_parts(network, train, n_draws=n_draws, seed=seed, independent=n_train / seen.size)
     base = base_rate_nll(network, (batches(rows) for rows in select_chunks)) if split.select.size else None
-    finish_spread(network, select, n_draws=n_draws, seed=seed)
+    if needs_left_out(config, network, split, folder):
+
+        def inner(own: Split, at: Path) -> Path:
+            return train_member(config, cohort, own, seed=seed, folder=at, loggers=[], pseudo=pseudo)
+
+        finish_spread(network, *left_out(config, cohort, split, inner, seed=seed, folder=folder))
+    else:
+        finish_spread(network, select, network.divide(network.head(select.z, n_draws=n_draws, seed=stream_seed("spread", seed))))
     network.novelty.fit(train.z[train.present], select.z[select.present])
     say_end(folder, course, base, effects=all(network.task(name).joint_score for name in network.tasks))
     write_json(folder / "history.json", {**course.history(), "base_select_loss": base, "n_parameters": network.n_parameters()})
