@@ -58,7 +58,7 @@ def spread(head: Head, z: Tensor) -> Tensor:
 @pytest.mark.parametrize("option", GAUSSIAN)
 def test_spreads_are_the_bounds_optimum_wherever_they_start(option: str, start: float, n: int) -> None:
     z, _ = rows()
-    basis = Whitening()
+    basis = Whitening(True)
     basis.fit(z)
     one = torch.cat([basis(z), torch.ones(N, 1)], 1)
     precision = torch.diag(torch.tensor([float(D)] * D + [1.0])) + one.T @ one * n / N

@@ -24,7 +24,7 @@ def rows() -> Tensor:
 
 
 def fitted(h: Tensor) -> Whitening:
-    basis = Whitening()
+    basis = Whitening(True)
     basis.fit(h)
     return basis
 

@@ -16,6 +16,7 @@ from equipoise.head import Head, Likelihood
 from equipoise.head.laplace_process import Curvature, Mode, apart, find_mode
 from equipoise.head.layers import linear_layers, output_penalty
 from equipoise.head.noise import DrawNoise
+from equipoise.head.saved_sizes import take_saved_sizes
 
 N_FREQUENCIES = 128
 """Of a draw of the prior. Each draw has its own, so that means and covariances over draws are the kernel's however few there are."""
@@ -179,9 +180,6 @@ class GaussianProcessHead(Head):
         return torch.cat(values)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        # Before loading it is not known how many train rows there were.
-        for name in _FITTED:
-            if (saved := state_dict.get(prefix + name)) is not None:
-                setattr(self, name, getattr(self, name).new_zeros(saved.shape))
+        take_saved_sizes(self, _FITTED, state_dict, prefix)
         self._kept.clear()
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -66,9 +66,8 @@ class LaplaceHead(Head):
             h = features(self.hidden, z)
             precision = h.new_full((h.shape[1] + 1,), h.shape[1] / self.prior_scale**2)
             precision[-1] = 1 / self.bias_scale**2
-            basis = Whitening()
-            if self.whiten:
-                basis.fit(h)
+            basis = Whitening(self.whiten)
+            basis.fit(h)
             self.posterior.fit(with_one(basis(h)), hessian(self.out(h)) * (n / len(z)), basis.moved(self._weight()), precision)
             self.posterior.change_basis(basis.back(h.shape[1]))
 

@@ -99,7 +99,7 @@ class MeanFieldHead(Head):
         own = [*hidden, out] if bayesian == "all" else [out]
         self.hidden = nn.ModuleList() if bayesian == "all" else hidden
         self.layers = nn.ModuleList(_Layer(layer.weight.detach(), layer.bias.detach(), prior_scale, bias_scale, init_scale) for layer in own)
-        self.whiten, self.whitening = whiten, Whitening()
+        self.whitening = Whitening(whiten)
         self._noise = DrawNoise()
 
     def forward(self, z: Tensor, *, n_draws: int, seed: int) -> Draws:
@@ -109,10 +109,10 @@ class MeanFieldHead(Head):
 
     def fit(self, z: Tensor, hessian: Likelihood, n: int, nll: Likelihood) -> None:
         """Brings the standard deviations to the lower bound's optimum at the trained means; see `settle`."""
-        if self.whiten:
-            with torch.no_grad():
-                self.whitening.fit(features(self.hidden, z))
-                self._layers()[0].loc.copy_(self.whitening.moved(self._layers()[0].loc))
+        first = self._layers()[0]
+        with torch.no_grad():
+            self.whitening.fit(features(self.hidden, z))
+            first.loc.copy_(self.whitening.moved(first.loc))
         settle(self, [layer.log_scale for layer in self._layers()], z, n, nll)
 
     def kl(self) -> Tensor:

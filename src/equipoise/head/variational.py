@@ -82,7 +82,7 @@ class VariationalHead(Head):
 
         self.model = Chain([*(layer(torch.zeros(d_in)) for _ in range(layers)), layer(bias)])
         self.guide = make_guide(guide, self.model, d_in=d_in, init_scale=float(init_scale), rank=rank)
-        self.whiten, self.whitening = whiten, Whitening()
+        self.whitening = Whitening(whiten)
         self._noise = DrawNoise()
 
     def forward(self, z: Tensor, *, n_draws: int, seed: int) -> Draws:
@@ -91,12 +91,11 @@ class VariationalHead(Head):
 
     def fit(self, z: Tensor, hessian: Likelihood, n: int, nll: Likelihood) -> None:
         """Brings the guide's standard deviations and covariances to the lower bound's optimum at the trained means; see `settle`."""
-        if self.whiten:
-            self.whitening.fit(z)
-            weight, bias = (self.posterior(f"layers.0.{name}")[0] for name in ("weight", "bias"))
-            moved = self.whitening.moved(torch.cat([weight, bias[:, None]], 1))
-            move_mean(self.guide, "layers.0.weight", moved[:, :-1])
-            move_mean(self.guide, "layers.0.bias", moved[:, -1])
+        self.whitening.fit(z)
+        weight, bias = (self.posterior(f"layers.0.{name}")[0] for name in ("weight", "bias"))
+        moved = self.whitening.moved(torch.cat([weight, bias[:, None]], 1))
+        move_mean(self.guide, "layers.0.weight", moved[:, :-1])
+        move_mean(self.guide, "layers.0.bias", moved[:, -1])
         settle(self, spreads(self.guide), z, n, nll)
 
     def kl(self) -> Tensor:

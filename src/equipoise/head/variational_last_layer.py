@@ -70,7 +70,7 @@ class VariationalLastLayerHead(Head):
         self.loc = nn.Parameter(torch.cat([out.weight.detach(), start], 1))
         self.log_diagonal = nn.Parameter(torch.full((n_params, d_in + 1), math.log(init_scale)))
         self.below = nn.Parameter(torch.zeros(n_params, d_in + 1, d_in + 1))
-        self.whiten, self.whitening = whiten, Whitening()
+        self.whitening = Whitening(whiten)
         self._noise = DrawNoise()
 
     def forward(self, z: Tensor, *, n_draws: int, seed: int) -> Draws:
@@ -83,10 +83,9 @@ class VariationalLastLayerHead(Head):
 
     def fit(self, z: Tensor, hessian: Likelihood, n: int, nll: Likelihood) -> None:
         """Brings the covariances to the lower bound's optimum at the trained means; see `settle`."""
-        if self.whiten:
-            with torch.no_grad():
-                self.whitening.fit(features(self.hidden, z))
-                self.loc.copy_(self.whitening.moved(self.loc))
+        with torch.no_grad():
+            self.whitening.fit(features(self.hidden, z))
+            self.loc.copy_(self.whitening.moved(self.loc))
         settle(self, [self.log_diagonal, self.below], z, n, nll)
 
     def kl(self) -> Tensor:

@@ -8,6 +8,8 @@ import torch
 from sklearn.covariance import ledoit_wolf
 from torch import Tensor, nn
 
+from equipoise.head.saved_sizes import take_saved_sizes
+
 
 @final
 class Whitening(nn.Module):
@@ -21,14 +23,18 @@ class Whitening(nn.Module):
     C is shrunk towards a multiple of the identity, by as much as so few rows ask for: directions in which train rows hardly vary would otherwise be
     blown up without bound.
 
+    Args:
+        wanted: False: `fit` leaves the identity too.
+
     Source: Zellner (1986) for the prior; Ledoit and Wolf (2004), with scikit-learn, for C.
     """
 
     shift: Tensor
     matrix: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: bool) -> None:
         super().__init__()
+        self._wanted = wanted
         self.register_buffer("shift", torch.zeros(0))
         self.register_buffer("matrix", torch.zeros(0, 0))
 
@@ -43,7 +49,7 @@ class Whitening(nn.Module):
         Args:
             h: (n, F), features of the train rows; fewer than two, or rows that are all alike, leave the identity.
         """
-        if len(h) < 2 or bool((h == h[0]).all()):
+        if not self._wanted or len(h) < 2 or bool((h == h[0]).all()):
             return
         rows = h.detach().double().cpu()
         covariance, _ = ledoit_wolf(rows.numpy())
@@ -67,8 +73,5 @@ class Whitening(nn.Module):
         return whole
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        # Before loading it is not known whether it was fitted.
-        for name in ("shift", "matrix"):
-            if (saved := state_dict.get(prefix + name)) is not None:
-                setattr(self, name, getattr(self, name).new_zeros(saved.shape))
+        take_saved_sizes(self, ("shift", "matrix"), state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -33,9 +33,9 @@ def sizes_spread(network: Network) -> bool:
     return any(type(network.task(name)).fit_spread is not Task.fit_spread for name in network.tasks)
 
 
-def needs_left_out(config: Mapping[str, Any], network: Network, split: Split, folder: Path) -> bool:
-    """Whether there are no select rows to size a spread, and this is not a left-out training itself."""
-    return sizes_spread(network) and not split.select.size and int(config["learner"]["spread_folds"]) > 1 and folder.parent.name != LEFT_OUT
+def asks_left_out(config: Mapping[str, Any], split: Split, folder: Path) -> bool:
+    """Whether there are no select rows, and this is not a left-out training itself."""
+    return not split.select.size and int(config["learner"]["spread_folds"]) > 1 and folder.parent.name != LEFT_OUT
 
 
 def left_out(
@@ -64,10 +64,14 @@ def left_out(
         model = Model.load(train(Split(fit_rows, nothing, nothing, nothing), folder / LEFT_OUT / str(i)))
         batches = Batches(open_views(model.views, cohort), {k: v.evidence for k, v in model.views.items()}, model.network.evidences, targets=targets)
         seen.append(Seen.of(model.network, batches, chunks(check_rows, select_batch(config))))
-        with torch.no_grad():
-            draws = model.network.head(seen[-1].z, n_draws=int(config["learner"]["select_draws"]), seed=stream_seed("spread", seed))
-        drawn.append(model.network.divide(draws))
+        drawn.append(spread_draws(config, model.network, seen[-1], seed))
     return joined_seen(seen), {name: _joined([own[name] for own in drawn]) for name in drawn[0]}
+
+
+@torch.no_grad()
+def spread_draws(config: Mapping[str, Any], network: Network, rows: Seen, seed: int) -> dict[str, Draws]:
+    """The draws, by task, whose errors size a spread."""
+    return network.divide(network.head(rows.z, n_draws=int(config["learner"]["select_draws"]), seed=stream_seed("spread", seed)))
 
 
 def _joined(draws: Sequence[Draws]) -> Draws:

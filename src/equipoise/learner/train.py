@@ -26,7 +26,7 @@ from equipoise.learner.course import Course
 from equipoise.learner.device import device_of
 from equipoise.learner.epochs import cohort_data, say_end, select_batch, train_through
 from equipoise.learner.estimate import trainings_of
-from equipoise.learner.left_out import left_out, needs_left_out, sizes_spread
+from equipoise.learner.left_out import asks_left_out, left_out, sizes_spread, spread_draws
 from equipoise.learner.loggers import Logger
 from equipoise.learner.module import Learner
 from equipoise.learner.monitor import Monitor, base_rate_nll
@@ -119,14 +119,15 @@ def train_member(
     train, select = Seen.of(network, batches, chunks(split.train, select_batch(config))), Seen.of(network, batches, select_chunks)
     finish_parts(network, train, n_draws=n_draws, seed=seed, independent=n_train / seen.size)
     base = base_rate_nll(network, (batches(rows) for rows in select_chunks)) if split.select.size else None
-    if needs_left_out(config, network, split, folder):
+    if sizes_spread(network):
 
         def inner(own: Split, at: Path) -> Path:
             return train_member(config, cohort, own, seed=seed, folder=at, loggers=[], pseudo=pseudo)
 
-        finish_spread(network, *left_out(config, cohort, split, inner, seed=seed, folder=folder))
-    else:
-        finish_spread(network, select, network.divide(network.head(select.z, n_draws=n_draws, seed=stream_seed("spread", seed))))
+        told = select, spread_draws(config, network, select, seed)
+        if asks_left_out(config, split, folder):
+            told = left_out(config, cohort, split, inner, seed=seed, folder=folder)
+        finish_spread(network, *told)
     network.novelty.fit(train.z[train.present], select.z[select.present])
     say_end(folder, course, base, effects=all(network.task(name).joint_score for name in network.tasks))
     write_json(folder / "history.json", {**course.history(), "base_select_loss": base, "n_parameters": network.n_parameters()})
