@@ -22,7 +22,15 @@ from head.linear_gaussian import D, exact, train
 
 
 def variational(
-    d_in: int = 4, n_params: int = 2, layers: int = 0, *, init_scale: float = 0.05, prior_scale: float = 0.8, guide: str = "diagonal", whiten: bool = False
+    d_in: int = 4,
+    n_params: int = 2,
+    layers: int = 0,
+    *,
+    init_scale: float = 0.05,
+    prior_scale: float = 0.8,
+    guide: str = "diagonal",
+    relevant: float = 0.3,
+    whiten: bool = False,
 ) -> VariationalHead:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -33,7 +41,7 @@ def variational(
             layers=layers,
             guide=guide,
             rank=2,
-            relevant=0.3,
+            relevant=relevant,
             whiten=whiten,
             prior_scale=prior_scale,
             bias_scale=3.0,
