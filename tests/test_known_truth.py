@@ -90,9 +90,7 @@ def top_two(value: dict[str, float]) -> set[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-def test_a_genome_that_predicts_through_ancestry_alone_gains_at_most_the_luck_of_fitting(tmp_path: Path, seed: int) -> None:
-    """A verdict is about the fitted models: it may say a gain only where the one with the genome is truly better, by chance (experiments/004)."""
+def test_no_gain_is_claimed_from_a_genome_that_predicts_through_ancestry_alone(tmp_path: Path, seed: int) -> None:
     (genome,) = values(tmp_path, seed, ("genotype",), "cohort=null_genome_ancestry")
     assert genome.true_gain == pytest.approx(0, abs=1e-5)
-    assert genome.verdict in ("no demonstrated gain", "demonstrated loss") or genome.expected_gain > 0
-    assert genome.gain < 0.005, "a gain that would be worth while"
+    assert genome.verdict in ("no demonstrated gain", "demonstrated loss")

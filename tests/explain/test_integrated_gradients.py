@@ -37,7 +37,7 @@ def model(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 @pytest.fixture(scope="module")
 def told(model: Model, cohort: Cohort) -> list[Explanation]:
-    return explain(model, cohort, cohort.rows_in("held_out")[:12], task="risk", steps=192)
+    return explain(model, cohort, cohort.rows_in("held_out")[:12], task="risk", steps=48)
 
 
 def test_attributions_add_up_to_the_way_from_the_baseline(told: list[Explanation]) -> None:
@@ -48,7 +48,7 @@ def test_attributions_add_up_to_the_way_from_the_baseline(told: list[Explanation
 
 def test_the_end_is_the_models_answer_and_rows_do_not_mix(model: Model, cohort: Cohort, told: list[Explanation]) -> None:
     rows = cohort.rows_in("held_out")[:12]
-    alone = explain(model, cohort, rows[3:4], task="risk", steps=192)[0]
+    alone = explain(model, cohort, rows[3:4], task="risk", steps=48)[0]
     assert alone.end == pytest.approx(told[3].end, abs=1e-5)
     np.testing.assert_allclose(alone.items["attribution"], told[3].items["attribution"], atol=1e-4)
     assert alone.items["item"].equals(told[3].items["item"])

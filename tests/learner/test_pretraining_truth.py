@@ -41,7 +41,7 @@ def losses(folder: Path, encoder: str, pretext: str, *, shared: bool, seed: int)
 
 
 def config(encoder: str, **values: Any) -> dict[str, Any]:
-    made = small_config(views=("ehr",), fusion__layers=1, **values)  # the harder one to teach; without that layer less is left for pretraining to add
+    made = small_config(views=("ehr",), **values)
     made["modality"]["ehr"]["encoder"] = options("encoder")[encoder]
     return made | {"d_model": 16}
 

@@ -178,7 +178,7 @@ def test_learning_nothing_is_said(cohort: Cohort, tmp_path: Path, caplog: pytest
     tight = dict.fromkeys(("modality__clinical__encoder__prior_scale", "modality__biomarker__encoder__prior_scale", "fusion__prior_scale"), 0.01)
     with caplog.at_level(logging.INFO, logger="equipoise"):
         logging.getLogger("equipoise").propagate = True
-        train_member(quick(**tight, fusion__layers=1), cohort, Split.of(cohort), seed=0, folder=tmp_path / "m", loggers=[])
+        train_member(quick(**tight), cohort, Split.of(cohort), seed=0, folder=tmp_path / "m", loggers=[])
     assert "no better than the base rate" in caplog.text
     assert "parameters; " in caplog.text
 

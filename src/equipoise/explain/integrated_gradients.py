@@ -43,7 +43,7 @@ class Explanation:
 
 
 def explain(
-    model: Model, cohort: Cohort, rows: np.ndarray, *, task: str, label: str | None = None, steps: int = 128, draws: int = 16, seed: int = 0
+    model: Model, cohort: Cohort, rows: np.ndarray, *, task: str, label: str | None = None, steps: int = 64, draws: int = 16, seed: int = 0
 ) -> list[Explanation]:
     """Attributions of one answer for some rows, of the mean over draws.
 

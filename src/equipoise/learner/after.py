@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from equipoise.batches import Batches
 from equipoise.contract.counter import stream_seed
 from equipoise.contract.tensors import Batch, Draws, Target
 from equipoise.head import Head, Likelihood
@@ -20,7 +19,7 @@ from equipoise.task import Task
 
 @dataclass(frozen=True)
 class Seen:
-    """Rows as a trained network sees them, with nothing dropped.
+    """Rows as a trained network sees them.
 
     Args:
         z: f32 (n, D), before the head.
@@ -34,7 +33,7 @@ class Seen:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, network: Network, batches: Batches, chunks: Sequence[np.ndarray]) -> Self:
+    def of(cls, network: Network, batches: Callable[[np.ndarray], Batch], chunks: Sequence[np.ndarray]) -> Self:
         """Of these rows, given in parts that fit into memory; there may be none."""
         whole = [batches(rows) for rows in chunks if len(rows)]
         if not whole:
@@ -44,12 +43,13 @@ class Seen:
 
 
 @torch.no_grad()
-def finish_parts(network: Network, train: Seen, *, n_draws: int, seed: int, independent: float) -> None:
+def finish_parts(network: Network, train: Seen, shown: Seen, *, n_draws: int, seed: int, independent: float) -> None:
     """Calls ``head.fit`` and every ``task.fit`` that does something.
 
     Args:
         network: trained, in evaluation mode.
-        train: the train rows.
+        train: the train rows, which tasks are fitted to.
+        shown: the same rows with some evidences dropped, as training shows them, which the head is fitted to.
         n_draws: S of the draws that tasks see.
         seed: of the draws.
         independent: subjects over rows, in (0, 1]: several rows of a subject are told to the head as so many fewer.
@@ -57,9 +57,9 @@ def finish_parts(network: Network, train: Seen, *, n_draws: int, seed: int, inde
     fits_head = type(network.head).fit is not Head.fit
     fitting = [name for name in network.tasks if type(network.task(name)).fit is not Task.fit]
     if fits_head:
-        n = max(round(len(train.z) * independent), 1)
+        n = max(round(len(shown.z) * independent), 1)
         with torch.enable_grad():
-            network.head.fit(train.z, hessian_of(network, train.targets), n, nll_of(network, train.targets))
+            network.head.fit(shown.z, hessian_of(network, shown.targets), n, nll_of(network, shown.targets))
     if fitting:
         draws = network.divide(network.head(train.z, n_draws=n_draws, seed=stream_seed("after", seed)))
         for name in fitting:

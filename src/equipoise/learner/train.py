@@ -116,8 +116,11 @@ def train_member(
     n_draws, select_chunks = int(config["learner"]["select_draws"]), chunks(split.select, select_batch(config))
     # First: what heads and tasks fit is fitted to what the fusion says in the end.
     weigh_views(network, batches, select_chunks, n_draws=n_draws, seed=seed)
-    train, select = Seen.of(network, batches, chunks(split.train, select_batch(config))), Seen.of(network, batches, select_chunks)
-    finish_parts(network, train, n_draws=n_draws, seed=seed, independent=n_train / seen.size)
+    train_chunks = chunks(split.train, select_batch(config))
+    train, select = Seen.of(network, batches, train_chunks), Seen.of(network, batches, select_chunks)
+    # As in training, some evidences dropped: a posterior that never saw a row without an evidence would be lost on the first one.
+    shown = Seen.of(network, lambda rows: fetch.train(rows, 0), train_chunks)
+    finish_parts(network, train, shown, n_draws=n_draws, seed=seed, independent=n_train / seen.size)
     base = base_rate_nll(network, (batches(rows) for rows in select_chunks)) if split.select.size else None
     if sizes_spread(network):
 
