@@ -43,7 +43,8 @@ def rows() -> tuple[Tensor, Tensor]:
 
 def settled(option: str, init_scale: float, *, n: int = N) -> Head:
     """A head on rows with a Gaussian likelihood of variance 1, its means where they start."""
-    head = new_head({**options("head")[option], "init_scale": init_scale}, seed=0, d_in=D, bias=torch.zeros(1)).eval()
+    own = {"init_scale": init_scale, "whiten": option in GAUSSIAN}
+    head = new_head({**options("head")[option], **own}, seed=0, d_in=D, bias=torch.zeros(1)).eval()
     z = rows()[0]
     head.fit(z, lambda p: torch.ones(*p.shape, 1), n, nll)
     return head

@@ -308,6 +308,27 @@ def test_after_training_a_head_is_fitted_to_all_train_rows(cohort: Cohort, tmp_p
     assert 0 < float(head.precision[0, 0]) <= observed / 4
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_a_head_is_fitted_to_rows_as_training_shows_them(cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dropout: float) -> None:
+    """Or it would know nothing of a row without an evidence that every train row has, and its draws there would be wild."""
+    fitted: list[torch.Tensor] = []
+    fit = LaplaceHead.fit
+
+    def noted(self: LaplaceHead, z: torch.Tensor, *further: Any) -> None:
+        fitted.append(z)
+        fit(self, z, *further)
+
+    monkeypatch.setattr(LaplaceHead, "fit", noted)
+    config = quick(head="laplace", learner__evidence_dropout=dropout, learner__max_epochs=1)
+    model = Model.load(train_member(config, cohort, Split.of(cohort), seed=0, folder=tmp_path / "m", loggers=[]))
+    rows = Split.of(cohort).train
+    batches = Batches(open_views(model.views, cohort), {k: v.evidence for k, v in model.views.items()}, model.network.evidences, targets={})
+    with torch.no_grad():
+        whole = model.network.encode(batches(rows))
+    same = float(torch.isclose(fitted[0], whole, atol=1e-4).all(1).float().mean())
+    assert same == 1.0 if dropout == 0 else 0.1 < same < 0.7
+
+
 def test_schedules_stay_between_nothing_and_one_and_warm_up() -> None:
     for schedule in (Constant(warmup_epochs=2.0), Cosine(warmup_epochs=2.0, final=0.1)):
         factors = [schedule(t / 10, 20) for t in range(0, 201)]
