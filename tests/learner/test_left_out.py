@@ -39,6 +39,11 @@ def config(**values: Any) -> dict[str, Any]:
     return small_config(views=("genotype",), tasks=("regression",), head="point", **given)
 
 
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was said before each training, once, whatever handlers earlier tests of the process have left."""
+    return [r.getMessage() for r in {id(r): r for r in caplog.records}.values() if "steps an epoch" in r.getMessage()]
+
+
 def variance_over_error(path: Path, cohort: Cohort, rows: np.ndarray) -> float:
     """Mean stated variance of new rows over their mean squared error."""
     table = Ensemble.of([path]).predict(cohort, rows, draws=2).table.drop_nulls(["risk", "outcome"])
@@ -74,12 +79,12 @@ def test_trainings_are_those_that_were_counted_and_finished_ones_are_not_done_ag
     with caplog.at_level(logging.INFO, logger="equipoise"):
         logging.getLogger("equipoise").propagate = True
         path = train_member(short, **words)
-        said = [r.getMessage() for r in caplog.records if "steps an epoch" in r.getMessage()]
+        said = told(caplog)
         caplog.clear()
         first = Model.load(path).hash()
         path.unlink()
         assert Model.load(train_member(short, **words)).hash() == first
-        again = [r.getMessage() for r in caplog.records if "steps an epoch" in r.getMessage()]
+        again = told(caplog)
     assert len(said) == len(list(tmp_path.rglob("model.pt"))) == 4
     assert all("16 trainings: 4 folds x (1 member x (1 + 3 left-out folds))" in line for line in said)
     assert len(again) == 1
