@@ -116,7 +116,8 @@ def drawing(node: dict[str, Any], steps: int) -> tuple[float, float, float]:
     outcome = (z[:, :1] > 0).float()
 
     def nll(params: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(params, outcome.to(params), reduction="none").sum(1)
+        each = F.binary_cross_entropy_with_logits(params, outcome.to(params).expand_as(params), reduction="none").sum(-1)
+        return each if each.ndim == 1 else each.mean(0)
 
     head.fit(z, lambda p: (torch.sigmoid(p) * torch.sigmoid(-p))[..., None], len(z), nll)
     with torch.no_grad():
