@@ -43,13 +43,13 @@ class Seen:
 
 
 @torch.no_grad()
-def finish_parts(network: Network, train: Seen, shown: Seen, *, n_draws: int, seed: int, independent: float) -> None:
+def finish_parts(network: Network, train: Seen, shown: Callable[[], Seen], *, n_draws: int, seed: int, independent: float) -> None:
     """Calls ``head.fit`` and every ``task.fit`` that does something.
 
     Args:
         network: trained, in evaluation mode.
         train: the train rows, which tasks are fitted to.
-        shown: the same rows with some evidences dropped, as training shows them, which the head is fitted to.
+        shown: gives the same rows with some evidences dropped, as training shows them, which the head is fitted to; asked where it is fitted.
         n_draws: S of the draws that tasks see.
         seed: of the draws.
         independent: subjects over rows, in (0, 1]: several rows of a subject are told to the head as so many fewer.
@@ -57,9 +57,10 @@ def finish_parts(network: Network, train: Seen, shown: Seen, *, n_draws: int, se
     fits_head = type(network.head).fit is not Head.fit
     fitting = [name for name in network.tasks if type(network.task(name)).fit is not Task.fit]
     if fits_head:
-        n = max(round(len(shown.z) * independent), 1)
+        rows = shown()
+        n = max(round(len(rows.z) * independent), 1)
         with torch.enable_grad():
-            network.head.fit(shown.z, hessian_of(network, shown.targets), n, nll_of(network, shown.targets))
+            network.head.fit(rows.z, hessian_of(network, rows.targets), n, nll_of(network, rows.targets))
     if fitting:
         draws = network.divide(network.head(train.z, n_draws=n_draws, seed=stream_seed("after", seed)))
         for name in fitting:

@@ -119,18 +119,19 @@ def train_member(
     train_chunks = chunks(split.train, select_batch(config))
     train, select = Seen.of(network, batches, train_chunks), Seen.of(network, batches, select_chunks)
     # As in training, some evidences dropped: a posterior that never saw a row without an evidence would be lost on the first one.
-    shown = Seen.of(network, lambda rows: fetch.train(rows, 0), train_chunks)
-    finish_parts(network, train, shown, n_draws=n_draws, seed=seed, independent=n_train / seen.size)
+    finish_parts(
+        network, train, lambda: Seen.of(network, lambda rows: fetch.train(rows, 0), train_chunks), n_draws=n_draws, seed=seed, independent=n_train / seen.size
+    )
     base = base_rate_nll(network, (batches(rows) for rows in select_chunks)) if split.select.size else None
     if sizes_spread(network):
 
         def inner(own: Split, at: Path) -> Path:
             return train_member(config, cohort, own, seed=seed, folder=at, loggers=[], pseudo=pseudo)
 
-        told = select, spread_draws(config, network, select, seed)
         if asks_left_out(config, split, folder):
-            told = left_out(config, cohort, split, inner, seed=seed, folder=folder)
-        finish_spread(network, *told)
+            finish_spread(network, *left_out(config, cohort, split, inner, seed=seed, folder=folder))
+        else:
+            finish_spread(network, select, spread_draws(config, network, select, seed))
     network.novelty.fit(train.z[train.present], select.z[select.present])
     say_end(folder, course, base, effects=all(network.task(name).joint_score for name in network.tasks))
     write_json(folder / "history.json", {**course.history(), "base_select_loss": base, "n_parameters": network.n_parameters()})
