@@ -16,15 +16,17 @@ from equipoise.fusion.pooled import has_view, or_empty, view_mean
 
 @final
 class Concat(Fusion):
-    """``z = [mean of each view's tokens, present]``, absent views 0; with layers a perceptron follows, without the map is the identity.
+    """``z = [mean of each view's tokens, present]``, absent views 0; with layers z is what the last hidden units say of it.
 
-    Without layers linear encoders and a linear head stay one linear model, and d_out = views * D + M; with layers d_out = D.
+    Without layers linear encoders and a linear head stay one linear model, and d_out = views * D + M; with layers d_out = ``hidden``. No linear map
+    follows the hidden units: the head's own would make one map of the two, and training would leave such a pair a single direction, with nothing
+    for a last layer to be unsure of.
 
     Args:
         views: view name -> column of its evidence in ``present``.
         n_evidences: M.
         d_model: D.
-        layers: hidden layers of width ``hidden``; 0 = identity.
+        layers: hidden layers, SiLU; 0 = identity.
         hidden: their width.
         dropout: of the hidden units.
         prior_scale: see `contract.prior`.
@@ -38,8 +40,8 @@ class Concat(Fusion):
         d_in = len(views) * d_model + n_evidences
         widths = [d_in, *[hidden] * layers]
         blocks = [nn.Sequential(nn.Linear(a, b), nn.SiLU(), nn.Dropout(dropout)) for a, b in pairwise(widths)]
-        self.perceptron = nn.Sequential(*blocks, nn.Linear(widths[-1], d_model)) if layers else nn.Identity()
-        self.d_out = d_model if layers else d_in
+        self.perceptron = nn.Sequential(*blocks)
+        self.d_out = widths[-1]
         self.empty = nn.Parameter(torch.randn(self.d_out) * 0.01)
 
     def forward(self, tokens: dict[str, Tokens], present: Tensor) -> Tensor:
