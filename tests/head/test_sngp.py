@@ -17,6 +17,7 @@ def sngp(d_in: int = 3, *, n_features: int = 4000, length_scale: float = 0.8, pr
             n_features=n_features,
             length_scale=length_scale,
             structure=structure,
+            whiten=False,
             prior="fixed",
             prior_scale=prior_scale,
             bias_scale=2.0,

@@ -9,10 +9,9 @@ from torch import Tensor
 
 from equipoise.contract.tensors import Draws
 from equipoise.head import Head, Likelihood
-from equipoise.head.last_layer import LastLayerPosterior, with_one
+from equipoise.head.last_layer import LastLayerPosterior
 from equipoise.head.layers import features, hidden_penalty, linear_draws, linear_layers, output_penalty
 from equipoise.head.noise import DrawNoise
-from equipoise.head.whitening import Whitening
 
 
 @final
@@ -64,12 +63,9 @@ class LaplaceHead(Head):
         """Sets the covariance at the trained weights; see `Head.fit`."""
         with torch.no_grad():
             h = features(self.hidden, z)
-            precision = h.new_full((h.shape[1] + 1,), h.shape[1] / self.prior_scale**2)
-            precision[-1] = 1 / self.bias_scale**2
-            basis = Whitening(self.whiten)
-            basis.fit(h)
-            self.posterior.fit(with_one(basis(h)), hessian(self.out(h)) * (n / len(z)), basis.moved(self._weight()), precision)
-            self.posterior.change_basis(basis.back(h.shape[1]))
+            precision = h.shape[1] / self.prior_scale**2
+            curvature = hessian(self.out(h)) * (n / len(z))
+            self.posterior.fit_over(h, curvature, self._weight(), whiten=self.whiten, precision=precision, bias_scale=self.bias_scale)
 
     def kl(self) -> Tensor:
         """Zero: the posterior is not trained by a lower bound."""

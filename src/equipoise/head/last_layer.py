@@ -10,6 +10,7 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
 from equipoise.contract.errors import UserError
+from equipoise.head.whitening import Whitening
 
 MOST_WEIGHTS = 3000
 """Weights of a full covariance: its factor is a matrix of this side in every model file, and tuning its prior takes about 30 factorisations."""
@@ -93,8 +94,26 @@ class LastLayerPosterior(nn.Module):
         self.root.copy_(torch.linalg.solve_triangular(factor, eye, upper=False).mT)
         self.fitted.fill_(True)
 
-    def change_basis(self, matrix: Tensor) -> None:
-        """Takes the posterior to other weights, matrix (F, F) times those of `fit`, for every output."""
+    def fit_over(self, h: Tensor, hessian: Tensor, weight: Tensor, *, whiten: bool, precision: float, bias_scale: float) -> None:
+        """`fit` where all weights but the bias have one prior precision, over h or over h in the basis of `Whitening`; the posterior is over weights of h.
+
+        Args:
+            h: (n, F - 1), without the 1 for the bias.
+            hessian: as in `fit`.
+            weight: likewise.
+            whiten: whether the prior is over whitened features.
+            precision: of their weights.
+            bias_scale: > 0, standard deviation of the bias.
+        """
+        prior = h.new_full((h.shape[1] + 1,), precision)
+        prior[-1] = 1 / bias_scale**2
+        basis = Whitening(whiten)
+        basis.fit(h)
+        self.fit(with_one(basis(h)), hessian, basis.moved(weight), prior)
+        self._change_basis(basis.back(h.shape[1]))
+
+    def _change_basis(self, matrix: Tensor) -> None:
+        """Takes the posterior to other weights, matrix f64 (F, F) times those of `fit`, for every output."""
         self.root.copy_((matrix.to(self.root.device) @ self.root.double().unflatten(1, (-1, self.n_features))).flatten(1, 2))
 
     def deviations(self, noise: Tensor) -> Tensor:

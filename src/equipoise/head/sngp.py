@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from equipoise.contract.tensors import Draws
 from equipoise.head import OUTPUT_GAIN, Head, Likelihood
-from equipoise.head.last_layer import LastLayerPosterior, with_one
+from equipoise.head.last_layer import LastLayerPosterior
 from equipoise.head.layers import linear_draws, output_penalty
 from equipoise.head.noise import DrawNoise
 
@@ -31,6 +31,7 @@ class SngpHead(Head):
         n_features: M.
         length_scale: > 0, over sqrt(d_in): 1 = rows with standardised numbers are about one and a half length scales apart.
         structure: "auto", "full" or "kron", see `LastLayerPosterior`.
+        whiten: whether the posterior's prior is over features in the basis of `Whitening`; training's is over features as they come.
         prior: "fixed" or "evidence", likewise.
         prior_scale: > 0, standard deviation of an output before data, apart from its bias.
         bias_scale: > 0.
@@ -52,12 +53,13 @@ class SngpHead(Head):
         n_features: int,
         length_scale: float,
         structure: str,
+        whiten: bool,
         prior: str,
         prior_scale: float,
         bias_scale: float,
     ) -> None:
         super().__init__()
-        self.prior_scale, self.bias_scale = float(prior_scale), float(bias_scale)
+        self.whiten, self.prior_scale, self.bias_scale = whiten, float(prior_scale), float(bias_scale)
         self.register_buffer("start", bias.detach().clone().to(torch.float32))
         self.register_buffer("frequency", torch.randn(n_features, d_in) / (length_scale * math.sqrt(d_in)))
         self.register_buffer("phase", 2 * math.pi * torch.rand(n_features))
@@ -85,9 +87,10 @@ class SngpHead(Head):
         """Sets the covariance at the trained weights; see `Head.fit`."""
         with torch.no_grad():
             phi = self.features(z)
-            precision = phi.new_full((phi.shape[1] + 1,), 1 / self.prior_scale**2)
-            precision[-1] = 1 / self.bias_scale**2
-            self.posterior.fit(with_one(phi), hessian(self.out(phi)) * (n / len(z)), self._weight(), precision)
+            # |phi|^2 is about 1, and about M where phi is whitened.
+            precision = (phi.shape[1] if self.whiten else 1) / self.prior_scale**2
+            curvature = hessian(self.out(phi)) * (n / len(z))
+            self.posterior.fit_over(phi, curvature, self._weight(), whiten=self.whiten, precision=precision, bias_scale=self.bias_scale)
 
     def kl(self) -> Tensor:
         """Zero: the posterior is not trained by a lower bound."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any, final
 
 import torch
-from sklearn.covariance import ledoit_wolf
 from torch import Tensor, nn
 
 from equipoise.head.saved_sizes import take_saved_sizes
+
+FOLDS = 5
+SHRINKAGE = tuple(10 ** (-6 + i / 2) for i in range(13))  # up to 1; below 1e-6 lies what f32 features round
+DEAD = 1e-10  # of the largest variance
 
 
 @final
@@ -20,13 +23,12 @@ class Whitening(nn.Module):
     outputs of the train rows have standard deviation s before data (less where C is shrunk), whatever scale the features have: a g-prior,
     w ~ N(0, s^2 / F C^-1).
 
-    C is shrunk towards a multiple of the identity, by as much as so few rows ask for: directions in which train rows hardly vary would otherwise be
-    blown up without bound.
+    C is the covariance of `shrunk_covariance`: directions in which train rows hardly vary would otherwise be blown up without bound.
 
     Args:
         wanted: False: `fit` leaves the identity too.
 
-    Source: Zellner (1986) for the prior; Ledoit and Wolf (2004), with scikit-learn, for C.
+    Source: Zellner (1986) for the prior.
     """
 
     shift: Tensor
@@ -52,10 +54,9 @@ class Whitening(nn.Module):
         if not self._wanted or len(h) < 2 or bool((h == h[0]).all()):
             return
         rows = h.detach().double().cpu()
-        covariance, _ = ledoit_wolf(rows.numpy())
-        value, vector = torch.linalg.eigh(torch.from_numpy(covariance))
+        variance, vector = shrunk_covariance(rows)
         self.shift = rows.mean(0).to(h)
-        self.matrix = (vector / value.sqrt()).to(h).contiguous()
+        self.matrix = (vector / variance.sqrt()).to(h).contiguous()
 
     def moved(self, weight: Tensor) -> Tensor:
         """Weights (K, F + 1) of h, the bias last, as weights of `forward`: outputs stay as they are."""
@@ -75,3 +76,37 @@ class Whitening(nn.Module):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         take_saved_sizes(self, ("shift", "matrix"), state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def shrunk_covariance(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The covariance ``(1 - d) S + d t I``, t the mean variance, under which left-out rows are likeliest.
+
+    The likelihood looks at every direction relative to its own variance, as whitening does. (Ledoit and Wolf's d is that of least squared error,
+    where the largest variances decide: it drowned directions of a hundredth of them, and with them half of the coverage.) A direction in which no row
+    varies has nothing to say about d and gets variance t: what was never seen is doubted as much as the rest, and not without bound.
+
+    Args:
+        rows: f64 (n >= 2, F), not all alike; those of a subject stand together, so that folds of neighbours keep most subjects whole.
+
+    Returns:
+        Its eigenvalues (F,), > 0, and eigenvectors (F, F), in columns.
+    """
+    variance, vector = _principal(rows)
+    live = variance > DEAD * variance.max()
+    scale, n_folds = variance[live].mean(), min(FOLDS, len(rows) // 2)
+    grid = variance.new_tensor(SHRINKAGE)[:, None]
+    fit = torch.zeros(len(SHRINKAGE)).to(grid)
+    turned = rows @ vector[:, live]
+    for fold in torch.arange(len(rows)).chunk(n_folds) if n_folds > 1 else ():
+        rest = torch.ones(len(rows), dtype=torch.bool).index_fill(0, fold, False)
+        own, basis = _principal(turned[rest])
+        guess = (1 - grid) * own + grid * scale
+        left_out = ((turned[fold] - turned[rest].mean(0)) @ basis).square().mean(0)
+        fit -= len(fold) * (guess.log() + left_out / guess).sum(1)
+    d = SHRINKAGE[int(fit.argmax())] if n_folds > 1 else 1.0
+    return torch.where(live, (1 - d) * variance + d * scale, scale), vector
+
+
+def _principal(rows: Tensor) -> tuple[Tensor, Tensor]:
+    value, vector = torch.linalg.eigh(torch.cov(rows.mT, correction=0).reshape(rows.shape[1], -1))
+    return value.clamp_min(0), vector
