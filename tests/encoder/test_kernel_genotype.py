@@ -61,13 +61,14 @@ def _trained(encoder: KernelGenotype, free_intercept: bool = False) -> tuple[np.
     return tuple((encoder(part_of(c)).h[:, 0] + bias).detach().numpy() for c in (TRAIN, TEST))
 
 
-@pytest.mark.parametrize("kernel", ["gaussian", "linear"])
-def test_trained_to_the_end_it_is_closed_form_kernel_ridge_regression_on_train_and_new_people(kernel: str) -> None:
+@pytest.mark.parametrize(("kernel", "bandwidths"), [("gaussian", [0.8]), ("gaussian", [0.5, 1.0, 2.0]), ("linear", [0.8])])
+def test_trained_to_the_end_it_is_closed_form_kernel_ridge_regression_on_train_and_new_people(kernel: str, bandwidths: list[float]) -> None:
     x, new = standardised(TRAIN, SPEC), standardised(TEST, SPEC)
-    alpha = np.linalg.solve(_gram(kernel, x, x, x) + (NOISE / SCALE) ** 2 * np.eye(N), Y)
-    fitted, predicted = _trained(_encoder(kernel=kernel))
-    np.testing.assert_allclose(fitted, _gram(kernel, x, x, x) @ alpha, atol=1e-3)
-    np.testing.assert_allclose(predicted, _gram(kernel, new, x, x) @ alpha, atol=1e-3)
+    inner, outer = (np.mean([_gram(kernel, a, x, x, b) for b in bandwidths], 0) for a in (x, new))
+    alpha = np.linalg.solve(inner + (NOISE / SCALE) ** 2 * np.eye(N), Y)
+    fitted, predicted = _trained(_encoder(kernel=kernel, bandwidth=bandwidths))
+    np.testing.assert_allclose(fitted, inner @ alpha, atol=1e-3)
+    np.testing.assert_allclose(predicted, outer @ alpha, atol=1e-3)
     assert np.std(predicted) > 0.1
 
 
@@ -144,7 +145,7 @@ def test_adam_comes_near_the_closed_form_within_few_hundred_steps() -> None:
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [({"n_scores": 2}, "n_scores"), ({"kernel": "cubic"}, "gaussian or linear"), ({"bandwidth": 0.0}, "bandwidth"), ({"spec": None}, "landmarks=10000")],
+    [({"n_scores": 2}, "n_scores"), ({"kernel": "cubic"}, "gaussian or linear"), ({"bandwidth": 0.0}, "bandwidth"), ({"bandwidth": [1.0, -1.0]}, "bandwidth"), ({"bandwidth": []}, "bandwidth"), ({"spec": None}, "landmarks=10000")],
 )
 def test_what_does_not_fit_is_refused(change: dict[str, Any], said: str) -> None:
     if "spec" in change:

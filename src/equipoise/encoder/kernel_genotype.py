@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import final
 
 import torch
@@ -23,8 +24,8 @@ _LEAST_EIGENVALUE = 1e-6  # against a mean of 1 on the kernel's diagonal; below 
 class KernelGenotype(Encoder):
     """k scores ``f(x) = prior_scale * phi(x)' u`` with ``phi(x)' phi(z) = k(x, z)`` for landmarks z, in the first k entries of the token, zeros behind.
 
-    ``gaussian``: k = exp(-d^2 / (bandwidth * median d)^2), d the distance of standardised calls, its median over pairs of landmarks; ``linear``: k = x'z / V.
-    The kernel is centred over the landmarks and scaled to a mean of 1 on its diagonal there, so a score has prior standard deviation ``prior_scale`` over
+    ``gaussian``: k = exp(-d^2 / (bandwidth * median d)^2), d the distance of standardised calls, its median over pairs of landmarks, or the mean of several
+    such kernels, each centred and scaled as below: no bandwidth has to be chosen then; ``linear``: k = x'z / V. The kernel is centred over the landmarks and scaled to a mean of 1 on its diagonal there, so a score has prior standard deviation ``prior_scale`` over
     people, whatever the kernel; beside a free intercept centring changes no prediction. Landmarks are the train people that the view keeps
     (its option ``landmarks``). ``K = U L U'`` is their centred kernel, ``phi(x) = L^-1/2 U' k(z, x)``. The prior is u ~ N(0, 1), so f is a Gaussian
     process with covariance prior_scale^2 k when all train people are landmarks, and Nystroem's approximation of it when some are. A fixed head of
@@ -39,7 +40,7 @@ class KernelGenotype(Encoder):
         spec: of the view.
         d_model: D >= n_scores.
         kernel: ``gaussian`` or ``linear``.
-        bandwidth: > 0, in medians of the distance; not used by ``linear``.
+        bandwidth: > 0, in medians of the distance, or several; not used by ``linear``.
         n_scores: k; one for one outcome, more for classes or several tasks.
         prior_scale: prior standard deviation of a score over people.
         lr_scale: what the learning rate is multiplied with for this part.
@@ -47,35 +48,50 @@ class KernelGenotype(Encoder):
     Raises:
         UserError: the view keeps no landmarks, or a value is out of range.
 
-    Source: Gianola, Fernando and Stella (2006) and de los Campos et al. (2010) for the kernel on markers; Williams and Seeger (2001) for the features.
+    Source: Gianola, Fernando and Stella (2006) and de los Campos et al. (2010) for the kernel on markers and the mean of kernels; Williams and Seeger (2001) for the features.
     """
 
     accepts = Genotypes
     square: Tensor
     gram: Tensor
     width: Tensor
+    share: Tensor
     basis: Tensor
     offset: Tensor
 
-    def __init__(self, *, spec: GenotypesSpec, d_model: int, kernel: str, bandwidth: float, n_scores: int, prior_scale: float, lr_scale: float) -> None:
+    def __init__(
+        self,
+        *,
+        spec: GenotypesSpec,
+        d_model: int,
+        kernel: str,
+        bandwidth: float | Sequence[float],
+        n_scores: int,
+        prior_scale: float,
+        lr_scale: float,
+    ) -> None:
         super().__init__()
-        _check(spec, d_model, kernel, bandwidth, n_scores)
+        bandwidths = [bandwidth] if isinstance(bandwidth, int | float) else list(bandwidth)
+        _check(spec, d_model, kernel, bandwidths, n_scores)
         self.lr_scale, self._d_model, self._gaussian, self._scale = lr_scale, d_model, kernel == "gaussian", prior_scale
         self.calls = StandardisedCalls(spec)
         self.known = KnownPeople(torch.tensor(spec.landmarks), spec.n_variants)
-        self._make_features(bandwidth)
+        self._make_features(bandwidths)
         # Not zero: with a head that also starts at zero no gradient would reach either.
         self.u = nn.Parameter(torch.randn(n_scores, self.basis.shape[1]) * 0.01)
 
     @torch.no_grad()
-    def _make_features(self, bandwidth: float) -> None:
+    def _make_features(self, bandwidths: list[float]) -> None:
         """Fills the buffers. The eigenbasis is saved with the weights: another machine may turn it, and u means nothing in another basis."""
         dot, square = self.calls.products(self.known.packed, self.known.packed, torch.float64)
         self.register_buffer("square", square.float(), persistent=False)
-        self.register_buffer("width", (bandwidth**2 * _median_of_pairs(_squared_distance(dot, square, square))).float())
+        width = torch.tensor(bandwidths, dtype=torch.float64).square() * _median_of_pairs(_squared_distance(dot, square, square))
+        self.register_buffer("width", width.float())
+        each = [_centred(k).diagonal().mean().clamp_min(1e-12) for k in self._kernels(dot, square, square)]
+        self.register_buffer("share", torch.stack(each).reciprocal().float())
         k = self._kernel(dot, square, square)
         self.register_buffer("gram", k.float(), persistent=False)
-        centred = k - k.mean(0) - k.mean(1, keepdim=True) + k.mean()
+        centred = _centred(k)
         unit = centred.diagonal().mean().clamp_min(1e-12)
         value, vector = torch.linalg.eigh(centred / unit)
         large = value > _LEAST_EIGENVALUE
@@ -85,8 +101,16 @@ class KernelGenotype(Encoder):
         self.register_buffer("basis", basis.float().contiguous())
         self.register_buffer("offset", (k.mean(0) @ basis).float())
 
+    def _kernels(self, dot: Tensor, square_x: Tensor, square_z: Tensor) -> Iterator[Tensor]:
+        if not self._gaussian:
+            yield dot
+            return
+        distance = _squared_distance(dot, square_x, square_z)
+        for width in self.width:
+            yield torch.exp(-distance / width)
+
     def _kernel(self, dot: Tensor, square_x: Tensor, square_z: Tensor) -> Tensor:
-        return torch.exp(-_squared_distance(dot, square_x, square_z) / self.width) if self._gaussian else dot
+        return sum((k * share for k, share in zip(self._kernels(dot, square_x, square_z), self.share, strict=True)), torch.zeros_like(dot))
 
     @torch.no_grad()
     def kernel(self, packed: Tensor) -> Tensor:
@@ -108,6 +132,10 @@ class KernelGenotype(Encoder):
         return gaussian(self.u, 1.0, 1)
 
 
+def _centred(k: Tensor) -> Tensor:
+    return k - k.mean(0) - k.mean(1, keepdim=True) + k.mean()
+
+
 def _squared_distance(dot: Tensor, square_x: Tensor, square_z: Tensor) -> Tensor:
     return (square_x[:, None] + square_z - 2 * dot).clamp_min(0.0)
 
@@ -120,12 +148,12 @@ def _median_of_pairs(square: Tensor) -> Tensor:
     return torch.where(median > 0, median, torch.ones_like(median))
 
 
-def _check(spec: GenotypesSpec, d_model: int, kernel: str, bandwidth: float, n_scores: int) -> None:
+def _check(spec: GenotypesSpec, d_model: int, kernel: str, bandwidths: list[float], n_scores: int) -> None:
     if spec.landmarks is None:
         mend = "let the view keep them, e.g. modality.genotype.landmarks=10000 (they become part of the model's file, which is then confidential)"
         raise UserError("A kernel over genotypes has nobody to compare with", expected="calls of train people in the view", mend=mend)
     if kernel not in _KERNELS:
         raise UserError(f"kernel is {kernel!r}", expected=" or ".join(_KERNELS), mend="correct the genotype encoder's kernel")
-    if not bandwidth > 0:
-        raise UserError(f"bandwidth is {bandwidth}", expected="a number above 0", mend="1 is the median distance")
+    if not bandwidths or not all(b > 0 for b in bandwidths):
+        raise UserError(f"bandwidth is {bandwidths}", expected="a number above 0, or several", mend="1 is the median distance")
     check_scores(n_scores, d_model)
