@@ -145,7 +145,14 @@ def test_adam_comes_near_the_closed_form_within_few_hundred_steps() -> None:
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [({"n_scores": 2}, "n_scores"), ({"kernel": "cubic"}, "gaussian or linear"), ({"bandwidth": 0.0}, "bandwidth"), ({"bandwidth": [1.0, -1.0]}, "bandwidth"), ({"bandwidth": []}, "bandwidth"), ({"spec": None}, "landmarks=10000")],
+    [
+        ({"n_scores": 2}, "n_scores"),
+        ({"kernel": "cubic"}, "gaussian or linear"),
+        ({"bandwidth": 0.0}, "bandwidth"),
+        ({"bandwidth": [1.0, -1.0]}, "bandwidth"),
+        ({"bandwidth": []}, "bandwidth"),
+        ({"spec": None}, "landmarks=10000"),
+    ],
 )
 def test_what_does_not_fit_is_refused(change: dict[str, Any], said: str) -> None:
     if "spec" in change:

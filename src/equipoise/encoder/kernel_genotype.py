@@ -24,8 +24,9 @@ _LEAST_EIGENVALUE = 1e-6  # against a mean of 1 on the kernel's diagonal; below 
 class KernelGenotype(Encoder):
     """k scores ``f(x) = prior_scale * phi(x)' u`` with ``phi(x)' phi(z) = k(x, z)`` for landmarks z, in the first k entries of the token, zeros behind.
 
-    ``gaussian``: k = exp(-d^2 / (bandwidth * median d)^2), d the distance of standardised calls, its median over pairs of landmarks, or the mean of several
-    such kernels, each centred and scaled as below: no bandwidth has to be chosen then; ``linear``: k = x'z / V. The kernel is centred over the landmarks and scaled to a mean of 1 on its diagonal there, so a score has prior standard deviation ``prior_scale`` over
+    ``gaussian``: k = exp(-d^2 / (bandwidth * median d)^2), d the distance of standardised calls, its median over pairs of landmarks; with several bandwidths
+    the mean of their kernels, each centred and scaled as below, so that none has to be chosen. ``linear``: k = x'z / V.
+    The kernel is centred over the landmarks and scaled to a mean of 1 on its diagonal there, so a score has prior standard deviation ``prior_scale`` over
     people, whatever the kernel; beside a free intercept centring changes no prediction. Landmarks are the train people that the view keeps
     (its option ``landmarks``). ``K = U L U'`` is their centred kernel, ``phi(x) = L^-1/2 U' k(z, x)``. The prior is u ~ N(0, 1), so f is a Gaussian
     process with covariance prior_scale^2 k when all train people are landmarks, and Nystroem's approximation of it when some are. A fixed head of
@@ -48,7 +49,8 @@ class KernelGenotype(Encoder):
     Raises:
         UserError: the view keeps no landmarks, or a value is out of range.
 
-    Source: Gianola, Fernando and Stella (2006) and de los Campos et al. (2010) for the kernel on markers and the mean of kernels; Williams and Seeger (2001) for the features.
+    Source: Gianola, Fernando and Stella (2006) and de los Campos et al. (2010) for the kernel on markers and the mean of
+    kernels; Williams and Seeger (2001) for the features.
     """
 
     accepts = Genotypes
