@@ -42,7 +42,7 @@ def test_bottleneck_written_out_row_by_row() -> None:
         for blocks in fusion.layers:
             x = {i: blocks[i](torch.cat([h[i], q]), _whole(torch.cat([h[i], q]))) for i in h}
             h, q = {i: v[:-3] for i, v in x.items()}, torch.stack([v[-3:] for v in x.values()]).mean(0) if x else q
-        torch.testing.assert_close(z[row], fusion.out(fusion.norm(q.flatten())) if h else fusion.empty, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(z[row], fusion.norm(q.flatten()) if h else fusion.empty, rtol=1e-5, atol=1e-6)
 
 
 def test_views_hear_of_each_other_from_the_second_layer_of_the_bottleneck_on() -> None:
@@ -52,7 +52,7 @@ def test_views_hear_of_each_other_from_the_second_layer_of_the_bottleneck_on() -
     for layers, apart in ((1, True), (2, False)):
         with seeded(2):
             fusion = Bottleneck(**{**SHAPE, "layers": layers}, n_bottlenecks=2)
-            fusion.norm, fusion.out = torch.nn.Identity(), torch.nn.Identity()  # type: ignore[assignment]
+            fusion.norm = torch.nn.Identity()  # type: ignore[assignment]
         fusion.empty = torch.nn.Parameter(torch.zeros(2 * WIDTH))
         other = {v: Tokens(t.h.flip(0), t.offsets) for v, t in tokens.items()}
         z = [fusion({"a": a["a"], "b": b["b"], "c": tokens["c"]}, all_there) for a in (tokens, other) for b in (tokens, other)]
@@ -89,4 +89,4 @@ def test_perceiver_written_out_row_by_row() -> None:
             x = read(x[None], h, _whole(h))[0]
             for block in blocks:
                 x = block(x, _whole(x))
-        torch.testing.assert_close(z[row], fusion.out(fusion.last(x.mean(0))) if len(h) else fusion.empty, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(z[row], fusion.last(x.mean(0)) if len(h) else fusion.empty, rtol=1e-5, atol=1e-6)

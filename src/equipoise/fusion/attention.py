@@ -17,7 +17,7 @@ from equipoise.fusion.pooled import or_empty
 
 @final
 class Attention(Fusion):
-    """Q learned queries a row attend to its tokens, each with a vector for its view; ``layers`` rounds of attention and a perceptron; z a map of all queries.
+    """Q learned queries a row attend to its tokens, each with a vector for its view; ``layers`` rounds of attention and a perceptron; z all queries.
 
     Tokens of absent evidences are taken out before attention; a segment softmax over the packed tokens replaces padding and masks.
 
@@ -54,9 +54,8 @@ class Attention(Fusion):
         self.query = nn.Parameter(torch.randn(n_queries, d_model) * d_model**-0.5)
         self.norm = nn.LayerNorm(d_model)
         self.rounds = nn.ModuleList([Round(d_model, n_heads, feedforward * d_model, dropout, "attention fusion") for _ in range(layers)])
-        self.out = nn.Linear(n_queries * d_model, d_model)
-        self.d_out = d_model
-        self.empty = nn.Parameter(torch.randn(d_model) * 0.01)
+        self.d_out = n_queries * d_model
+        self.empty = nn.Parameter(torch.randn(self.d_out) * 0.01)
 
     def forward(self, tokens: dict[str, Tokens], present: Tensor) -> Tensor:
         all_views = joined(tokens, present, self._views, self.view)
@@ -64,7 +63,7 @@ class Attention(Fusion):
         q = self.query.expand(present.shape[0], -1, -1)
         for attend in self.rounds:
             q = attend(q, h, all_views.offsets)
-        return or_empty(self.out(q.flatten(1)), lengths(all_views.offsets) > 0, self.empty)
+        return or_empty(q.flatten(1), lengths(all_views.offsets) > 0, self.empty)
 
     def penalty(self) -> Tensor:
         own = sum((gaussian(w, self._prior_scale, w.shape[1]) for w in (self.view, self.query)), torch.zeros(()))

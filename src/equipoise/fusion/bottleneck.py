@@ -19,8 +19,8 @@ from equipoise.fusion.pooled import or_empty
 class Bottleneck(Fusion):
     """In each layer every present view's tokens attend to each other and to Q bottleneck tokens; each view's copy of these is averaged over the views.
 
-    ``[h_v, q_v] <- Block_v([h_v, q])``, ``q <- mean over present views of q_v``; after the last layer z is a map of all q. So a view with many tokens
-    cannot outweigh one with a single token, and what passes between views has to fit into Q vectors. (The source reads a class token of each view.)
+    ``[h_v, q_v] <- Block_v([h_v, q])``, ``q <- mean over present views of q_v``; after the last layer z is all of q, normalised. So a view with many
+    tokens cannot outweigh one with a single token, and what passes between views has to fit into Q vectors. (The source reads a class token of each view.)
 
     Args:
         views: view name -> column of its evidence in ``present``.
@@ -56,9 +56,8 @@ class Bottleneck(Fusion):
             nn.ModuleList([Block(d_model, n_heads, feedforward * d_model, dropout, "bottleneck fusion") for _ in views]) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(n_bottlenecks * d_model)
-        self.out = nn.Linear(n_bottlenecks * d_model, d_model)
-        self.d_out = d_model
-        self.empty = nn.Parameter(torch.randn(d_model) * 0.01)
+        self.d_out = n_bottlenecks * d_model
+        self.empty = nn.Parameter(torch.randn(self.d_out) * 0.01)
 
     def forward(self, tokens: dict[str, Tokens], present: Tensor) -> Tensor:
         own = [_Present(tokens[view], present[:, column], self.bottleneck.shape[0]) for view, column in self._views.items()]
@@ -69,7 +68,7 @@ class Bottleneck(Fusion):
             for view, block in zip(own, blocks, strict=True):  # type: ignore[call-overload]
                 total = total.index_add(0, view.rows, view.through(block, q[view.rows]))
             q = total / n_views.clamp(min=1)[:, None, None]
-        return or_empty(self.out(self.norm(q.flatten(1))), n_views > 0, self.empty)
+        return or_empty(self.norm(q.flatten(1)), n_views > 0, self.empty)
 
     def penalty(self) -> Tensor:
         own = gaussian(self.bottleneck, self._prior_scale, self.bottleneck.shape[1])

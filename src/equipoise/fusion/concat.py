@@ -19,8 +19,7 @@ class Concat(Fusion):
     """``z = [mean of each view's tokens, present]``, absent views 0; with layers z is what the last hidden units say of it.
 
     Without layers linear encoders and a linear head stay one linear model, and d_out = views * D + M; with layers d_out = ``hidden``. No linear map
-    follows the hidden units: the head's own would make one map of the two, and training would leave such a pair a single direction, with nothing
-    for a last layer to be unsure of.
+    follows the hidden units (see `Fusion`).
 
     Args:
         views: view name -> column of its evidence in ``present``.

@@ -17,7 +17,7 @@ from equipoise.fusion.pooled import or_empty
 
 @final
 class Perceiver(Fusion):
-    """L latent vectors a row attend to its packed tokens, then to each other ``self_layers`` times; ``layers`` times over; z a map of their mean.
+    """L latent vectors a row attend to its packed tokens, then to each other ``self_layers`` times; ``layers`` times over; z their mean, normalised.
 
     The cost grows with tokens times latents, not with tokens squared. Between `Attention`, whose queries never meet, and this stand the blocks
     among the latents.
@@ -59,9 +59,8 @@ class Perceiver(Fusion):
         self.norm, self.last = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
         self.read = nn.ModuleList([Round(*shape) for _ in range(layers)])
         self.think = nn.ModuleList(nn.ModuleList([Block(*shape) for _ in range(self_layers)]) for _ in range(layers))
-        self.out = nn.Linear(d_model, d_model)
         self.d_out = d_model
-        self.empty = nn.Parameter(torch.randn(d_model) * 0.01)
+        self.empty = nn.Parameter(torch.randn(self.d_out) * 0.01)
 
     def forward(self, tokens: dict[str, Tokens], present: Tensor) -> Tensor:
         every = joined(tokens, present, self._views, self.view)
@@ -74,7 +73,7 @@ class Perceiver(Fusion):
             for block in blocks:  # type: ignore[attr-defined]
                 flat = block(flat, offsets)
             x = flat.reshape(-1, n_latents, d_model)
-        return or_empty(self.out(self.last(x.mean(1))), lengths(every.offsets) > 0, self.empty)
+        return or_empty(self.last(x.mean(1)), lengths(every.offsets) > 0, self.empty)
 
     def penalty(self) -> Tensor:
         own = sum((gaussian(w, self._prior_scale, w.shape[1]) for w in (self.view, self.latent)), torch.zeros(()))
