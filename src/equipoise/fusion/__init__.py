@@ -14,8 +14,10 @@ class Fusion(nn.Module, ABC):
     """Joins the views' tokens.
 
     A final class takes from `assemble` the keywords ``views`` (dict view name -> column of its evidence in ``present``), ``n_evidences`` (M)
-    and ``d_model``; all others stand in its yaml. z is best what a non-linear map left, without a linear one behind it: the head's own would make
-    one map of the two, and training leaves such a pair a single direction, with nothing for a last layer to be unsure of. Laws: absent content changes nothing; any subset works; the empty one gives a learned, finite z.
+    and ``d_model``; all others stand in its yaml. Laws: absent content changes nothing; any subset works; the empty one gives a learned, finite z.
+
+    z is best what a non-linear map left, without a linear one behind it: the head's own would make one map of the two, and training leaves such a
+    pair a single direction, with nothing for a last layer to be unsure of.
     """
 
     d_out: int
