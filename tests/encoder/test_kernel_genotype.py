@@ -72,6 +72,13 @@ def test_trained_to_the_end_it_is_closed_form_kernel_ridge_regression_on_train_a
     assert np.std(predicted) > 0.1
 
 
+@pytest.mark.parametrize("kernel", ["gaussian", "linear"])
+def test_landmarks_that_are_all_alike_teach_nothing(kernel: str) -> None:
+    alike = np.repeat(TRAIN[:1], N, 0)
+    encoder = _encoder(GenotypesSpec(V, *moments(TRAIN), landmarks=packed(alike)), kernel=kernel, bandwidth=[0.5, 1.0, 2.0])
+    assert torch.equal(encoder(part_of(TEST)).h, torch.zeros(len(TEST), 1))
+
+
 def test_beside_a_free_intercept_it_is_scikit_learns_gaussian_process_whose_kernel_is_not_centred() -> None:
     x, new = standardised(TRAIN, SPEC), standardised(TEST, SPEC)
     pairs = ((x[:, None] - x[None]) ** 2).sum(2)

@@ -89,16 +89,16 @@ class KernelGenotype(Encoder):
         self.register_buffer("square", square.float(), persistent=False)
         width = torch.tensor(bandwidths, dtype=torch.float64).square() * _median_of_pairs(_squared_distance(dot, square, square))
         self.register_buffer("width", width.float())
-        each = [_centred(k).diagonal().mean().clamp_min(1e-12) for k in self._kernels(dot, square, square)]
-        self.register_buffer("share", torch.stack(each).reciprocal().float())
+        # The mean of a centred kernel's diagonal. Where all landmarks are alike it is 0, and so is the share: there is nothing to learn from.
+        unit = torch.stack([k.diagonal().mean() - k.mean() for k in self._kernels(dot, square, square)])
+        share = torch.where(unit > 1e-12, 1 / (unit.clamp_min(1e-12) * len(unit)), 0.0)
+        self.register_buffer("share", share.float())
         k = self._kernel(dot, square, square)
         self.register_buffer("gram", k.float(), persistent=False)
-        centred = _centred(k)
-        unit = centred.diagonal().mean().clamp_min(1e-12)
-        value, vector = torch.linalg.eigh(centred / unit)
+        value, vector = torch.linalg.eigh(k - k.mean(0) - k.mean(1, keepdim=True) + k.mean())
         large = value > _LEAST_EIGENVALUE
         weight = torch.where(large, torch.where(large, value, 1.0).rsqrt(), 0.0)
-        basis = vector * weight / unit
+        basis = vector * weight
         basis = basis - basis.mean(0)
         self.register_buffer("basis", basis.float().contiguous())
         self.register_buffer("offset", (k.mean(0) @ basis).float())
@@ -132,10 +132,6 @@ class KernelGenotype(Encoder):
 
     def penalty(self) -> Tensor:
         return gaussian(self.u, 1.0, 1)
-
-
-def _centred(k: Tensor) -> Tensor:
-    return k - k.mean(0) - k.mean(1, keepdim=True) + k.mean()
 
 
 def _squared_distance(dot: Tensor, square_x: Tensor, square_z: Tensor) -> Tensor:
