@@ -107,6 +107,7 @@ def test_a_direction_in_which_no_row_varied_is_neither_ruled_out_nor_blown_up() 
     z = torch.cat([rows(), torch.full((N, 1), 0.3)], 1)
     basis, typical = fitted(z), rows().var(0).mean().sqrt()
     assert basis.matrix.isfinite().all()
+    assert torch.linalg.eigvalsh(torch.cov(basis(z).T)).max() < 1.1
     moved = z[:1].clone()
     moved[0, -1] += typical
     assert float((basis(moved) - basis(z[:1])).norm()) == pytest.approx(1.0, rel=0.25)

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from equipoise.head.saved_sizes import take_saved_sizes
 
-FOLDS = 5
+_FOLDS = 5
 SHRINKAGE = tuple(10 ** (-6 + i / 2) for i in range(13))  # up to 1; below 1e-6 lies what f32 features round
-DEAD = 1e-10  # of the largest variance
+_DEAD = 1e-10  # of the largest variance
 
 
 @final
@@ -82,7 +82,7 @@ def shrunk_covariance(rows: Tensor) -> tuple[Tensor, Tensor]:
     """The covariance ``(1 - d) S + d t I``, t the mean variance, under which left-out rows are likeliest.
 
     The likelihood looks at every direction relative to its own variance, as whitening does. (Ledoit and Wolf's d is that of least squared error,
-    where the largest variances decide: it drowned directions of a hundredth of them, and with them half of the coverage.) A direction in which no row
+    where the largest variances decide: it drowned directions of a hundredth of them, and with them much of the coverage.) A direction in which no row
     varies has nothing to say about d and gets variance t: what was never seen is doubted as much as the rest, and not without bound.
 
     Args:
@@ -92,19 +92,23 @@ def shrunk_covariance(rows: Tensor) -> tuple[Tensor, Tensor]:
         Its eigenvalues (F,), > 0, and eigenvectors (F, F), in columns.
     """
     variance, vector = _principal(rows)
-    live = variance > DEAD * variance.max()
-    scale, n_folds = variance[live].mean(), min(FOLDS, len(rows) // 2)
-    grid = variance.new_tensor(SHRINKAGE)[:, None]
-    fit = torch.zeros(len(SHRINKAGE)).to(grid)
-    turned = rows @ vector[:, live]
-    for fold in torch.arange(len(rows)).chunk(n_folds) if n_folds > 1 else ():
-        rest = torch.ones(len(rows), dtype=torch.bool).index_fill(0, fold, False)
-        own, basis = _principal(turned[rest])
-        guess = (1 - grid) * own + grid * scale
-        left_out = ((turned[fold] - turned[rest].mean(0)) @ basis).square().mean(0)
-        fit -= len(fold) * (guess.log() + left_out / guess).sum(1)
-    d = SHRINKAGE[int(fit.argmax())] if n_folds > 1 else 1.0
+    live = variance > _DEAD * variance.max()
+    scale = variance[live].mean()
+    d = _likeliest_shrinkage(rows @ vector[:, live], scale) if len(rows) > 3 else 1.0
     return torch.where(live, (1 - d) * variance + d * scale, scale), vector
+
+
+def _likeliest_shrinkage(rows: Tensor, scale: Tensor) -> float:
+    """d, from `SHRINKAGE`, by the Gaussian likelihood of folds of neighbouring rows, two or more in each."""
+    grid = rows.new_tensor(SHRINKAGE)[:, None]
+    loss = rows.new_zeros(len(SHRINKAGE))
+    for fold in torch.arange(len(rows)).chunk(min(_FOLDS, len(rows) // 2)):
+        rest = torch.ones(len(rows), dtype=torch.bool).index_fill(0, fold, False)
+        variance, vector = _principal(rows[rest])
+        guess = (1 - grid) * variance + grid * scale
+        left_out = ((rows[fold] - rows[rest].mean(0)) @ vector).square().mean(0)
+        loss += len(fold) * (guess.log() + left_out / guess).sum(1)
+    return SHRINKAGE[int(loss.argmin())]
 
 
 def _principal(rows: Tensor) -> tuple[Tensor, Tensor]:
