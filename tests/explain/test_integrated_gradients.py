@@ -43,7 +43,7 @@ def told(model: Model, cohort: Cohort) -> list[Explanation]:
 
 def test_attributions_add_up_to_the_way_from_the_baseline(told: list[Explanation]) -> None:
     for one in told:
-        assert abs(one.gap) < 0.01 * max(abs(one.end - one.start), 0.3)
+        assert abs(one.gap) < 0.01 * max(abs(one.end - one.start), 0.2)
     assert max(abs(one.end - one.start) for one in told) > 0.1
 
 
