@@ -20,12 +20,16 @@ from equipoise.task.multiclass import MulticlassTask
 N, D, SIGMA, SCALE, LENGTH = 50, 3, 0.4, 1.3, 0.8
 
 
-def process(n_params: int = 1, *, prior: str = "fixed", start: float = 0.0, most_rows: int = 2000) -> GaussianProcessHead:
+def process(
+    n_params: int = 1, *, prior: str = "fixed", start: float = 0.0, most_rows: int = 2000, mean: str = "process", whiten: bool = False
+) -> GaussianProcessHead:
     return GaussianProcessHead(
         d_in=D,
         n_params=n_params,
         bias=torch.full((n_params,), start),
         most_rows=most_rows,
+        mean=mean,
+        whiten=whiten,
         prior=prior,
         scale=SCALE,
         length_scale=LENGTH,
@@ -82,6 +86,56 @@ def test_the_posterior_covariance_is_scikit_learns_without_monte_carlo_error() -
     # gram - cross^T W^(1/2) B^-1 W^(1/2) cross, with (I + W K)^-1 W = W^(1/2) B^-1 W^(1/2).
     inner = curvature.inside(cross[:, None] / SIGMA**2)[:, 0]
     assert torch.allclose(head.kernel(new, new) - cross.T @ inner, covariance, atol=1e-8)
+
+
+def test_around_the_networks_mean_the_covariance_stays_scikit_learns() -> None:
+    z, y, new = rows()
+    head = process(mean="network", start=0.3)
+    torch.nn.init.normal_(head.out.weight, generator=generator(5))
+    head.fit(z, gaussian_hessian, N, gaussian_nll(y))
+    reference = GaussianProcessRegressor(theirs(), alpha=SIGMA**2, optimizer=None).fit(z.double().numpy(), y.double().numpy())
+    covariance = reference.predict(new.double().numpy(), return_cov=True)[1]
+    s = 6000
+    value = head(new, n_draws=s, seed=0).value[..., 0].detach().double()
+    variance = np.diag(covariance)
+    with torch.no_grad():
+        assert np.all(np.abs((value.mean(0) - head.out(new)[:, 0]).numpy()) < 5 * np.sqrt(variance / s))
+    error = np.sqrt((np.outer(variance, variance) + covariance**2) / s)
+    assert np.all(np.abs(torch.cov(value.T).numpy() - covariance) < 5 * error)
+
+
+def test_for_a_binary_outcome_the_networks_own_curvature_is_that_of_the_covariance() -> None:
+    z, y, new = rows()
+    head = process(mean="network")
+    torch.nn.init.constant_(head.out.weight, 1.5)
+
+    def hessian(p: Tensor) -> Tensor:
+        return (torch.sigmoid(p) * (1 - torch.sigmoid(p)))[..., None]
+
+    head.fit(z, hessian, N, gaussian_nll(y))
+    with torch.no_grad():
+        w = hessian(head.out(z))[:, 0, 0].double()
+    cross = head.kernel(z, new)
+    dense = head.kernel(new, new) - cross.T @ torch.linalg.solve(head.kernel(z, z) + torch.diag(1 / w), cross)
+    value = head(new, n_draws=6000, seed=0).value[..., 0].detach().double()
+    variance = dense.diagonal()
+    error = ((variance[:, None] * variance + dense.square()) / 6000).sqrt()
+    assert bool(((torch.cov(value.T) - dense).abs() < 5 * error).all())
+
+
+def test_whitened_the_process_does_not_depend_on_how_training_scaled_its_features() -> None:
+    z, y, new = rows()
+    stretched = torch.tensor([[3.0, 0.0, 0.0], [0.4, 0.05, 0.0], [0.0, 0.0, 1.0]])
+
+    def draws(move: Tensor, *, whiten: bool) -> Tensor:
+        head = process(whiten=whiten)
+        head.fit(z @ move, gaussian_hessian, N, gaussian_nll(y))
+        mode = find_mode(head.kernel(head.rows, head.rows), head.start.double(), gaussian_nll(y), gaussian_hessian)
+        return head.kernel(head.whitening(new @ move), head.rows) @ mode.alpha
+
+    moved = {whiten: float((draws(stretched, whiten=whiten) - draws(torch.eye(D), whiten=whiten)).abs().max()) for whiten in (True, False)}
+    assert moved[True] < 0.1  # the covariance is shrunk towards equal variances
+    assert moved[False] > 0.5
 
 
 def test_the_kernel_with_the_largest_evidence_is_scikit_learns() -> None:
@@ -166,6 +220,8 @@ def test_too_many_rows_are_refused_with_the_count() -> None:
         process(3, most_rows=40).fit(z, MulticlassTask(target="y").hessian, N, lambda p: p.sum(1))
 
 
-def test_an_unknown_prior_is_refused() -> None:
+def test_an_unknown_mean_or_prior_is_refused() -> None:
+    with pytest.raises(UserError, match="network or process"):
+        process(mean="zero")
     with pytest.raises(UserError, match="fixed or evidence"):
         process(prior="wide")

@@ -1,4 +1,4 @@
-"""An exact Gaussian process on the trained features, for small numbers of rows."""
+"""A Gaussian process on the trained features, exact on all train rows, for small numbers of them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from torch import Tensor
 from equipoise.contract.errors import UserError
 from equipoise.contract.tensors import Draws
 from equipoise.head import Head, Likelihood
-from equipoise.head.laplace_process import Curvature, Mode, apart, find_mode
+from equipoise.head.laplace_process import Curvature, Mode, apart, find_mode, square_root
 from equipoise.head.layers import linear_layers, output_penalty
 from equipoise.head.noise import DrawNoise
 from equipoise.head.saved_sizes import take_saved_sizes
+from equipoise.head.whitening import Whitening
 
 N_FREQUENCIES = 128
 """Of a draw of the prior. Each draw has its own, so that means and covariances over draws are the kernel's however few there are."""
@@ -27,19 +28,24 @@ _TUNING: dict[str, Any] = {"maxfev": 50, "xatol": 0.03, "fatol": 0.01}
 
 @final
 class GaussianProcessHead(Head):
-    """f_k ~ GP(base rate, scale^2 exp(-|z - z'|^2 / (2 length_scale^2 d_in))), each output on its own before data.
+    """f_k ~ GP(base rate, scale^2 exp(-|h - h'|^2 / (2 length_scale^2 d_in))), h = whitened z, each output on its own before data.
 
-    Training needs gradients through z, so a linear map serves there (S = 1); `fit` then forgets it and finds the process's posterior on the train
-    rows' z: exact for a Gaussian likelihood, Laplace's approximation at the mode for others. Draw s is one function for all rows, by pathwise
-    conditioning: a function drawn from the prior (random frequencies of its own) plus what the data say about its error at the train rows.
+    Training needs gradients through z, so a linear map serves there (S = 1). `fit` then finds the process's posterior on the train rows: exact for
+    a Gaussian likelihood, Laplace's approximation for others. With ``mean="network"`` the posterior's mean is replaced by the trained map, and the
+    curvature is taken there: predictions stay those of the network, and the process says how far they are open. (Its own mean, over features that
+    have all been used to fit the same outcomes, predicts a little worse; over features as they come its evidence sees one direction, and intervals
+    come out far too narrow.) Draw s is one function for all rows, by pathwise conditioning: a function drawn from the prior (random frequencies of
+    its own) plus what the data say about its error at the train rows.
 
-    The model's file then holds the train rows' z, numbers about single people: share it as you would share such data.
+    The model's file then holds the train rows' h, numbers about single people: share it as you would share such data.
 
     Args:
         d_in: width of z.
         n_params: K.
         bias: f32 (K,), the prior mean, and where the linear map starts.
         most_rows: train rows above which `fit` refuses: time grows with their cube, memory with their square.
+        mean: "network": draws spread around the trained linear map; "process": around the process's posterior mean, and the map is forgotten.
+        whiten: whether the kernel is over features in the basis of `Whitening`, or over z as it comes.
         prior: "evidence": ``scale`` and ``length_scale`` have the largest marginal likelihood, sought from the given ones; "fixed": as given.
         scale: > 0, standard deviation of an output before data.
         length_scale: > 0, over sqrt(d_in).
@@ -47,9 +53,9 @@ class GaussianProcessHead(Head):
         bias_scale: > 0, likewise.
 
     Raises:
-        UserError: ``prior`` is another word.
+        UserError: ``mean`` or ``prior`` is another word.
 
-    Source: Rasmussen and Williams (2006), chapters 2 and 3; Wilson et al. (2020), eq. 13, for the draws; a prior draw's own frequencies: ours.
+    Source: Rasmussen and Williams (2006), chapters 2 and 3; Ortega et al. (2024) for a mean that is held; Wilson et al. (2020), eq. 13, for the draws; a prior draw's own frequencies: ours.
     """
 
     start: Tensor
@@ -65,6 +71,8 @@ class GaussianProcessHead(Head):
         n_params: int,
         bias: Tensor,
         most_rows: int,
+        mean: str,
+        whiten: bool,
         prior: str,
         scale: float,
         length_scale: float,
@@ -74,6 +82,9 @@ class GaussianProcessHead(Head):
         super().__init__()
         if prior not in ("fixed", "evidence"):
             raise UserError("head.prior", expected="fixed or evidence", found=repr(prior), mend="set head.prior=evidence")
+        if mean not in ("network", "process"):
+            raise UserError("head.mean", expected="network or process", found=repr(mean), mend="set head.mean=network")
+        self.mean, self.whitening = mean, Whitening(whiten)
         self.most_rows, self.prior, self.prior_scale, self.bias_scale = most_rows, prior, float(prior_scale), float(bias_scale)
         self.register_buffer("start", bias.detach().clone().to(torch.float32))
         _, self.out = linear_layers(d_in, 0, self.start)
@@ -88,8 +99,9 @@ class GaussianProcessHead(Head):
         if self.training or not len(self.rows):
             return Draws(self.out(z)[None])
         frequency, amplitude, alpha = self._functions(n_draws, seed)
-        from_data = torch.einsum("bn,nks->sbk", self.kernel(z, self.rows), alpha)
-        return Draws((self.start + self._prior_values(z, frequency, amplitude) + from_data).to(z.dtype))
+        h, mean = self.whitening(z), self.out(z) if self.mean == "network" else self.start
+        from_data = torch.einsum("bn,nks->sbk", self.kernel(h, self.rows), alpha)
+        return Draws((mean + self._prior_values(h, frequency, amplitude) + from_data).to(z.dtype))
 
     def fit(self, z: Tensor, hessian: Likelihood, n: int, nll: Likelihood) -> None:
         """Finds kernel and posterior on the train rows' z; see `Head.fit`.
@@ -108,14 +120,20 @@ class GaussianProcessHead(Head):
                     found=f"{len(z)} train rows" + (f" of {k} outputs that depend on one another" if together else ""),
                     mend="choose head=sngp or head=laplace, or raise head.most_rows",
                 )
+            self.whitening.fit(z)
+            self.rows = self.whitening(z).detach().clone()
             if self.prior == "evidence":
-                self._tune(z, hessian, nll)
-            mode = self._mode(z, hessian, nll)
-        self.rows, self.root, self.pull = z.detach().clone(), mode.curvature.half, mode.pull
+                self._tune(self.rows, hessian, nll)
+            if self.mean == "process":
+                mode = self._mode(self.rows, hessian, nll)
+                self.root, self.pull = mode.curvature.half, mode.pull
+            else:
+                self.root = square_root(hessian(self.out(z)).double())
+                self.pull = self.root.new_zeros(len(z), k)
         self._kept.clear()
 
     def kernel(self, a: Tensor, b: Tensor) -> Tensor:
-        """Prior covariances f64 (A, B) of an output at rows (A, d_in) and (B, d_in)."""
+        """Prior covariances f64 (A, B) of an output at whitened rows (A, d_in) and (B, d_in)."""
         scale, length = self.log_kernel.exp()
         a, b = a.double(), b.double()
         squared = (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T).clamp(min=0)
@@ -129,10 +147,10 @@ class GaussianProcessHead(Head):
         """Negative log prior of the linear map, (), nats."""
         return output_penalty(self.out, self.start, self.prior_scale, self.bias_scale)
 
-    def _mode(self, z: Tensor, hessian: Likelihood, nll: Likelihood, alpha: Tensor | None = None) -> Mode:
-        return find_mode(self.kernel(z, z), self.start.double(), nll, hessian, alpha=alpha)
+    def _mode(self, h: Tensor, hessian: Likelihood, nll: Likelihood, alpha: Tensor | None = None) -> Mode:
+        return find_mode(self.kernel(h, h), self.start.double(), nll, hessian, alpha=alpha)
 
-    def _tune(self, z: Tensor, hessian: Likelihood, nll: Likelihood) -> None:
+    def _tune(self, h: Tensor, hessian: Likelihood, nll: Likelihood) -> None:
         """Nelder-Mead on the evidence; outputs are taken apart meanwhile, which a joint curvature makes K^2 times cheaper."""
         found: dict[str, Tensor | None] = {"alpha": None}
 
@@ -141,7 +159,7 @@ class GaussianProcessHead(Head):
 
         def loss(log_kernel: np.ndarray) -> float:
             self.log_kernel.copy_(torch.from_numpy(log_kernel))
-            mode = self._mode(z, alone, nll, found["alpha"])
+            mode = self._mode(h, alone, nll, found["alpha"])
             found["alpha"] = mode.alpha
             return -mode.log_evidence
 
@@ -171,11 +189,11 @@ class GaussianProcessHead(Head):
         functions: tuple[Tensor, Tensor, Tensor] = self._kept["functions"]
         return functions
 
-    def _prior_values(self, z: Tensor, frequency: Tensor, amplitude: Tensor) -> Tensor:
-        """Prior draws (S, B, K) at rows (B, d_in): sums of cosines and sines, so that each has exactly the kernel's variance."""
+    def _prior_values(self, h: Tensor, frequency: Tensor, amplitude: Tensor) -> Tensor:
+        """Prior draws (S, B, K) at whitened rows (B, d_in): sums of cosines and sines, so that each has exactly the kernel's variance."""
         values = []
         for own, size in zip(frequency.split(_DRAWS_AT_ONCE), amplitude.split(_DRAWS_AT_ONCE), strict=True):
-            angle = torch.matmul(z, own.mT)
+            angle = torch.matmul(h, own.mT)
             values.append(torch.matmul(torch.cat([angle.cos(), angle.sin()], -1), size))
         return torch.cat(values)
 

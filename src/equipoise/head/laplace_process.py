@@ -34,8 +34,7 @@ class Curvature:
     @classmethod
     def of(cls, gram: Tensor, hessian: Tensor) -> Self:
         """From the gram matrix and W, not negative."""
-        value, vector = torch.linalg.eigh(hessian)
-        return cls.of_half(gram, torch.einsum("nik,nk,njk->nij", vector, value.clamp(min=0).sqrt(), vector))
+        return cls.of_half(gram, square_root(hessian))
 
     @classmethod
     def of_half(cls, gram: Tensor, half: Tensor) -> Self:
@@ -81,6 +80,12 @@ class Mode:
     pull: Tensor
     curvature: Curvature
     log_evidence: float
+
+
+def square_root(hessian: Tensor) -> Tensor:
+    """W^(1/2) (n, K, K) of W, not negative."""
+    value, vector = torch.linalg.eigh(hessian)
+    return torch.einsum("nik,nk,njk->nij", vector, value.clamp(min=0).sqrt(), vector)
 
 
 def apart(hessian: Tensor) -> bool:
