@@ -18,7 +18,7 @@ from equipoise.task.treatment_effect import TreatmentEffectTask
 from equipoise.testing.task_laws import sample_outcomes, target_of
 from task.effects_for_tests import arms_of
 
-CHOICES = {"target": "response", "propensity_weight": 1.0, "log_sigma_scale": 1.0}
+CHOICES = {"target": "response", "propensity_weight": 1.0, "log_sigma_scale": 1.0, "horizon_days": None, "n_intervals": 1}
 
 
 def task_on(outcomes: TargetTable, **changed: Any) -> DragonNetTask:
@@ -61,7 +61,7 @@ def test_the_loss_is_that_of_both_arms_and_of_the_moved_arms() -> None:
     task, plain = task_on(outcomes, targeted_weight=0.7), task_on(outcomes, targeted_weight=0.0)
     for made in (task, plain):
         torch.nn.init.constant_(made.epsilon, 0.2)
-    other = TreatmentEffectTask(**CHOICES, horizon_days=None, n_intervals=1)
+    other = TreatmentEffectTask(**CHOICES)
     other.setup(outcomes)
     assert torch.allclose(plain.loss(draws, target), other.loss(draws, target))
     e = torch.sigmoid(draws.value[..., 2])
@@ -88,7 +88,7 @@ def test_a_wrong_outcome_model_is_mended_by_the_propensity(seed: int) -> None:
     n, x = 8000, rng.standard_normal(8000)
     treated = rng.random(n) < 1 / (1 + np.exp(1 - x))
     outcomes = arms_of(x**2 + treated + 0.5 * rng.standard_normal(n), treated)
-    plain = TreatmentEffectTask(**CHOICES, horizon_days=None, n_intervals=1)
+    plain = TreatmentEffectTask(**CHOICES)
     plain.setup(outcomes)
     wrong, mended = mean_effect(plain, outcomes, x), mean_effect(task_on(outcomes), outcomes, x)
     assert wrong < 0.75

@@ -21,7 +21,7 @@ from equipoise.testing.discovery import options
 from equipoise.testing.task_laws import new_task, sample_outcomes, target_of
 from task.effects_for_tests import linear_answer
 
-OPTIONS = ("treatment_effect_survival", "tarnet_survival", "effect_learner_survival")
+OPTIONS = ("treatment_effect_survival", "tarnet_survival", "dragonnet_survival", "effect_learner_survival")
 
 
 def task_on(outcomes: TargetTable, option: str = "treatment_effect_survival", **changed: Any) -> ArmsTask:
@@ -109,7 +109,7 @@ def without_times(n: int) -> TargetTable:
     ("option", "outcomes", "changed", "said"),
     [
         ("treatment_effect", "survival_effect", {}, "has no horizon"),
-        ("dragonnet", "survival_effect", {}, "knows nothing"),
+        ("dragonnet", "survival_effect", {}, "has no horizon"),
         ("tarnet_survival", "treatment_effect", {}, "the outcome has no times"),
         ("tarnet_survival", "survival_effect", {"horizon_days": 1e6}, "cannot be answered"),
         ("tarnet_survival", "survival_effect", {"horizon_days": -3.0}, "above 0"),

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Self, final
 
+import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
 
 from equipoise.contract.tensors import Target
+from equipoise.stats.ipcw import SMALLEST_G
+from equipoise.stats.survival import censoring_survival
 from equipoise.task.arm_outcome import ArmOutcome
 from equipoise.task.follow_up import FollowUp, follow_up_of, horizons_of, train_follow_up
-from equipoise.task.hazards import base_logits, hazard_nll, incidence
+from equipoise.task.hazards import base_logits, hazard_nll, incidence, influence
 from equipoise.task.intervals import checked_intervals, edges_of
 
 
@@ -21,7 +24,9 @@ class HazardArm(ArmOutcome):
     """Hazards of C causes in J intervals, P = J C, interval by interval; intervals and likelihood as in `time_to_event.TimeToEventTask`, and the same
     intervals for both arms. The mean is the risk of cause 1 by the horizon, other causes competing.
 
-    Censoring is taken to be independent of the event given the inputs and the arm, as in every likelihood of a time to event.
+    Censoring is taken to be independent of the event given the inputs and the arm, as in every likelihood of a time to event. Where an arm is moved
+    for targeted regularisation, whoever is still at risk stands for those censored before, by Kaplan-Meier within the arm: there censoring must not
+    depend on the inputs either, or the hazards must be right.
 
     Args:
         target: the target's name.
@@ -31,11 +36,13 @@ class HazardArm(ArmOutcome):
 
     kind, form = "time_to_event", "entropy"
     edges: Tensor
+    kept: Tensor
 
     def __init__(self, target: str, horizon_days: float, n_intervals: int) -> None:
         super().__init__(target)
         self.horizon_days, self.n_intervals, self.n_causes = float(horizon_days), checked_intervals(target, n_intervals), 1
         self.register_buffer("edges", torch.tensor([0.0, float(horizon_days)]), persistent=False)
+        self.register_buffer("kept", torch.ones(2, 1), persistent=False)
 
     @property
     def horizons_days(self) -> tuple[float, ...]:
@@ -48,6 +55,7 @@ class HazardArm(ArmOutcome):
         arm = torch.tensor(rows["treatment"].to_numpy())
         weights = (torch.where(arm == a, train.weight, 0.0) for a in (0, 1))
         self.base = tuple(tuple(base_logits(replace(train, weight=w), self.edges, self.n_causes).tolist()) for w in weights)
+        self.kept = torch.stack([_kept(rows.filter(pl.col("treatment") == a), self.edges) for a in (0, 1)])
         return self
 
     def read(self, target: Target, used: Tensor) -> FollowUp:
@@ -60,9 +68,22 @@ class HazardArm(ArmOutcome):
     def mean(self, arm: Tensor) -> Tensor:
         return incidence(arm, self.edges, self.n_causes, (self.horizon_days,))[..., 0]
 
+    def direction(self, arms: Tensor) -> Tensor:
+        """What a residual in each interval does to the risk, over the share of the arm not censored before; the hazards held still."""
+        moved = influence(arms.detach(), self.edges, self.n_causes, self.horizon_days)
+        return moved / self.kept.to(moved).repeat_interleave(self.n_causes, -1)
+
     def state(self) -> dict[str, Any]:
-        return {**super().state(), "n_causes": self.n_causes, "edges": self.edges.tolist()}
+        return {**super().state(), "n_causes": self.n_causes, "edges": self.edges.tolist(), "kept": self.kept.tolist()}
 
     def load(self, state: dict[str, Any]) -> Self:
-        self.n_causes, self.edges = int(state["n_causes"]), torch.tensor(state["edges"], dtype=torch.float32, device=self.edges.device)
+        self.n_causes = int(state["n_causes"])
+        self.edges, self.kept = (torch.tensor(state[name], dtype=torch.float32, device=self.edges.device) for name in ("edges", "kept"))
         return super().load(state)
+
+
+def _kept(arm: pl.DataFrame, edges: Tensor) -> Tensor:
+    """The share of an arm that is not censored before each interval, f32 (J,), at least `SMALLEST_G`."""
+    time, event, entry, weight = (arm[name].to_numpy() for name in ("time_days", "event", "entry_days", "weight"))
+    kept = censoring_survival(time, event, entry, weight).at(edges[:-1].double().numpy())
+    return torch.tensor(np.maximum(kept, SMALLEST_G), dtype=torch.float32)

@@ -68,6 +68,13 @@ class ArmOutcome(nn.Module, ABC):
     def mean(self, arm: Tensor) -> Tensor:
         """(..., P) -> (...): the probability, or the mean in the outcome's unit."""
 
+    def direction(self, arms: Tensor) -> Tensor:
+        """Where the parameters of both arms (..., 2, P) move to in targeted regularisation, of their shape, for an arm received by everybody.
+
+        A residual times it is the influence of a row's outcome on the mean: 1 where the likelihood's residual is the outcome less its mean.
+        """
+        return torch.ones_like(arms)
+
     def variance(self, mean: Tensor) -> Tensor:
         """Of the outcome given the parameters, of the mean's shape."""
         return mean * (1 - mean)

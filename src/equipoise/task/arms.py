@@ -6,7 +6,7 @@ import logging
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -62,8 +62,6 @@ class ArmsTask(Task):
     joint_score = True
     learns_from: EffectLoss | None = None
     """The pseudo-outcomes of train rows that it learns from; None: it needs none."""
-    of_times: ClassVar[bool] = True
-    """Whether it can be asked about a time to event."""
 
     def __init__(self, *, target: str, log_sigma_scale: float, horizon_days: float | None, n_intervals: int) -> None:
         super().__init__(target=target)
@@ -189,15 +187,9 @@ class ArmsTask(Task):
         """Which outcome the train rows have: a time to event is one where there are times.
 
         Raises:
-            UserError: a time to event lacks a horizon, another outcome has one, or the task knows no times.
+            UserError: a time to event lacks a horizon, or another outcome has one.
         """
         if timed := is_timed(rows):
-            if not self.of_times:
-                raise UserError(
-                    f"Target {self.target!r} is a time to event, of which {type(self).__name__} knows nothing",
-                    expected="a binary or continuous outcome",
-                    mend="choose task treatment_effect_survival, tarnet_survival or effect_learner_survival",
-                )
             if self.horizon_days is None:
                 raise UserError(
                     f"The task on {self.target!r} has no horizon, and the outcome is a time to event",

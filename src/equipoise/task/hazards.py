@@ -41,6 +41,27 @@ def incidence(value: Tensor, edges: Tensor, n_causes: int, horizons_days: tuple[
     return happens @ passed_of(horizons, edges.double()).T
 
 
+def influence(value: Tensor, edges: Tensor, n_causes: int, horizon_days: float) -> Tensor:
+    """How the residuals of every interval and cause bear on the incidence F of cause 1 by the horizon t, (..., J C), of value's shape:
+
+        1(c = 1) - (F(t) - F(t_j)) / S(t_j)
+
+    where the interval ends before t; S is event-free survival. The incidence by t moves by this times a residual (events less hazard) of whoever is
+    at risk in the interval. With one cause it is S(t) / S(t_j). An interval that holds t counts in part, later ones not at all.
+
+    Source: Moore and van der Laan (2009) for one cause; Rytgaard and van der Laan (2022) for several.
+    """
+    log_none, log_hazard = log_hazards(value, n_causes)
+    passed = passed_of(torch.tensor([horizon_days], dtype=value.dtype, device=value.device), edges.to(value))[0]
+    log_survived = torch.cumsum(log_none, -1)
+    happens = torch.exp(log_survived - log_none + log_hazard[..., 0]) * passed
+    later = happens.sum(-1, keepdim=True) - torch.cumsum(happens, -1)
+    other = -(later * torch.exp(-log_survived)).clamp(0, 1)
+    moved = other[..., None].repeat_interleave(n_causes, -1)
+    moved[..., 0] = moved[..., 0] + passed
+    return moved.flatten(-2)
+
+
 def log_hazards(value: Tensor, n_causes: int) -> tuple[Tensor, Tensor]:
     """log(1 - h_j), (..., J), and log h_jc, (..., J, C)."""
     logits = value.reshape(*value.shape[:-1], value.shape[-1] // n_causes, n_causes)
