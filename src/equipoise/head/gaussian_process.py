@@ -55,7 +55,8 @@ class GaussianProcessHead(Head):
     Raises:
         UserError: ``mean`` or ``prior`` is another word.
 
-    Source: Rasmussen and Williams (2006), chapters 2 and 3; Ortega et al. (2024) for a mean that is held; Wilson et al. (2020), eq. 13, for the draws; a prior draw's own frequencies: ours.
+    Source: Rasmussen and Williams (2006), chapters 2 and 3; Ortega et al. (2024) for a mean that is held; Wilson et al. (2020), eq. 13, for the draws;
+    a prior draw's own frequencies: ours.
     """
 
     start: Tensor
