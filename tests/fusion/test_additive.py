@@ -21,7 +21,7 @@ PRESENT = torch.tensor([[1, 1], [1, 0], [0, 1], [1, 1], [0, 0], [1, 1]], dtype=t
 
 def _made(*first: str, mapped: bool = True) -> Additive:
     with seeded(1):
-        return Additive(views=VIEWS, n_evidences=2, d_model=WIDTH, first=list(first), mapped=mapped, prior_scale=1.0)
+        return Additive(views=VIEWS, n_evidences=2, d_model=WIDTH, first=list(first), mapped=mapped, residual=True, prior_scale=1.0)
 
 
 def _alone(fusion: Additive, tokens: dict[str, Tokens], row: int, view: str) -> Tensor:
@@ -82,7 +82,7 @@ def test_the_earlier_view_is_fitted_as_if_it_were_alone_and_the_later_to_its_res
     first = float(x[:, 0] @ y / (x[:, 0] @ x[:, 0]))
     second = float(x[:, 1] @ (y - first * x[:, 0]) / (x[:, 1] @ x[:, 1]))
     with seeded(3):
-        fusion = Additive(views={"a": 0, "b": 1}, n_evidences=2, d_model=1, first=[], mapped=True, prior_scale=1.0).train()
+        fusion = Additive(views={"a": 0, "b": 1}, n_evidences=2, d_model=1, first=[], mapped=True, residual=True, prior_scale=1.0).train()
     tokens = {v: Tokens(torch.from_numpy(x[:, [i]].astype(np.float32)), torch.arange(601)) for i, v in enumerate("ab")}
     outcome, present = torch.from_numpy(y.astype(np.float32)), torch.ones(600, 2, dtype=torch.bool)
     optimizer = torch.optim.Adam(fusion.parameters(), lr=0.05)
@@ -129,7 +129,7 @@ def _excess(kind: str, seed: int, *, prior_scale: float, lr_scale: float) -> flo
             Linear(spec=spec[1000], d_model=width, missing_effects=False, prior_scale=prior_scale, lr_scale=lr_scale),
         ]
         layers = {"concat": 1, "linear concat": 0}.get(kind, 0)
-        fusion: Fusion = Additive(**shape, first=["b"] if kind == "reversed" else [], mapped=True) if kind in ("additive", "reversed") else None  # type: ignore[arg-type, assignment]
+        fusion: Fusion = Additive(**shape, first=["b"] if kind == "reversed" else [], mapped=True, residual=True) if kind in ("additive", "reversed") else None  # type: ignore[arg-type, assignment]
         fusion = fusion or Concat(**shape, layers=layers, hidden=64, dropout=0.1)  # type: ignore[arg-type]
         head = nn.Linear(fusion.d_out, 1)
         nn.init.normal_(head.weight, std=0.1 / fusion.d_out**0.5)

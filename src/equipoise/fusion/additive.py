@@ -20,13 +20,14 @@ from equipoise.fusion.turns import louder, turns
 class Additive(Fusion):
     """``z = e + sum over present views of c_v``, ``c_v = W_v mean token + b_v``; each c_v is fitted to what the views before it leave of the outcome.
 
-    In training every row teaches one of its present views, by lot: view k of the order sees ``e + c_1 + ... + c_k``, the earlier ones held still, the
-    later ones left out. So a strong view with few numbers is fitted as if it were alone, and one with many, which by itself could explain the train
-    rows' noise, can neither slow it nor take its part. What two views both know goes to the earlier. In prediction all contributions are summed.
+    With ``residual`` every row teaches one of its present views in training, by lot: view k of the order sees ``e + c_1 + ... + c_k``, the earlier
+    ones held still, the later ones left out. So a strong view with few numbers is fitted as if it were alone, and one with many, which by itself
+    could explain the train rows' noise, can neither slow it nor take its part. What two views both know goes to the earlier. In prediction all
+    contributions are summed.
 
     All stages learn at once and from the same rows: a view that overfits leaves residuals that are too small for those behind it (they are not
-    cross-fitted), and where every encoder's prior is right, fitting all at once (`concat` without layers) is better. Interactions between views
-    cannot be learnt, unless the head has layers.
+    cross-fitted), and where every encoder's prior is right, fitting the whole sum (``residual`` false) is better. Interactions between views cannot
+    be learnt, unless the head has layers.
 
     Args:
         views: view name -> column of its evidence in ``present``.
@@ -34,6 +35,7 @@ class Additive(Fusion):
         d_model: D.
         first: views that are fitted first, in this order; the others follow in the order of the config's modality.
         mapped: False: c_v is the mean token itself, so that linear encoders and a linear head stay one linear model and only the encoder's prior shrinks.
+        residual: whether views are fitted one after the other; False: all of them to the outcome at once, by their sum.
         prior_scale: see `contract.prior`.
 
     Raises:
@@ -42,17 +44,19 @@ class Additive(Fusion):
     Source: forward stagewise additive modelling, Hastie, Tibshirani and Friedman (2009), algorithm 10.2; all stages at once by lot are ours.
     """
 
-    def __init__(self, *, views: dict[str, int], n_evidences: int, d_model: int, first: Sequence[str], mapped: bool, prior_scale: float) -> None:
+    def __init__(
+        self, *, views: dict[str, int], n_evidences: int, d_model: int, first: Sequence[str], mapped: bool, residual: bool, prior_scale: float
+    ) -> None:
         super().__init__()
         self._order = _ordered(first, list(views))
-        self._column, self._prior_scale = dict(views), prior_scale
+        self._column, self._residual, self._prior_scale = dict(views), residual, prior_scale
         self.maps = nn.ModuleDict({view: nn.Linear(d_model, d_model) if mapped else nn.Identity() for view in views})
         self.d_out = d_model
         self.empty = nn.Parameter(torch.randn(d_model) * 0.01)
 
     def forward(self, tokens: dict[str, Tokens], present: Tensor) -> Tensor:
         said, has = self.contributions(tokens, present)
-        z = self._by_lot(said, has) if self.training else said.sum(1)
+        z = self._by_lot(said, has) if self.training and self._residual else said.sum(1)
         return or_empty(self.empty + z, has.any(1), self.empty)
 
     def contributions(self, tokens: dict[str, Tokens], present: Tensor) -> tuple[Tensor, Tensor]:
