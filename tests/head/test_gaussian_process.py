@@ -172,6 +172,25 @@ def test_for_a_binary_outcome_the_evidence_and_the_mode_are_scikit_learns() -> N
     assert torch.allclose(value.mean(0), latent, atol=float(5 * value.std(0).max() / math.sqrt(6000)))
 
 
+def test_a_start_that_is_far_off_is_not_taken() -> None:
+    """As a mode under one kernel can be under another of twice its scale and length: from there 100 steps were not enough once."""
+    z, y, _ = rows()
+    label, steps = (y > 0).float(), {"far": 0, "zero": 0}
+    far = 500 * torch.randn(N, 1, generator=generator(4), dtype=torch.float64)
+
+    def nll(p: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(p[:, 0], label, reduction="none")
+
+    for name, alpha in (("far", far), ("zero", None)):
+
+        def hessian(p: Tensor, name: str = name) -> Tensor:
+            steps[name] += 1
+            return (torch.sigmoid(p) * (1 - torch.sigmoid(p)))[..., None]
+
+        find_mode(process().kernel(z, z), torch.zeros(1).double(), nll, hessian, alpha=alpha)
+    assert steps["far"] == steps["zero"]
+
+
 def test_joint_classes_agree_with_a_dense_computation() -> None:
     n, k = 14, 3
     z, outcome = torch.randn(n, D, generator=generator(1)), torch.randint(0, 3, (n,), generator=generator(2))

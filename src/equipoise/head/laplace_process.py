@@ -101,14 +101,15 @@ def find_mode(gram: Tensor, mean: Tensor, nll: Likelihood, hessian: Likelihood, 
         mean: f64 (K,), their prior mean.
         nll: maps parameters (n, K) to the negative log likelihood (n,), differentiable.
         hessian: maps them to its Hessian (n, K, K), expected or observed, not negative.
-        alpha: f64 (n, K), where to start; None: 0.
+        alpha: f64 (n, K), where to start if that is better than 0, e.g. the mode under another kernel; None: 0.
 
     Raises:
         UserError: it does not converge.
 
     Source: Rasmussen and Williams (2006), algorithms 3.1 and 3.3; eq. 3.32 for the evidence.
     """
-    alpha = torch.zeros(len(gram), len(mean), dtype=gram.dtype, device=gram.device) if alpha is None else alpha
+    zero = torch.zeros(len(gram), len(mean), dtype=gram.dtype, device=gram.device)
+    alpha = min((a for a in (zero, alpha) if a is not None), key=lambda a: _objective(gram, mean, nll, a))
     loss, stalled = _objective(gram, mean, nll, alpha), 0
     for _ in range(_MOST_STEPS):
         u = gram @ alpha
