@@ -42,6 +42,19 @@ def test_the_loss_is_scikit_learns_pinball_loss_in_the_working_likelihood() -> N
     assert float(task.loss(draws, target_of(outcomes)).mean().detach()) == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_hessian_is_the_working_likelihoods_fisher_information() -> None:
+    task = task_on(sample_outcomes("continuous", n=60, seed=0))
+    torch.nn.init.constant_(task.log_scale, -0.4)
+    at, b = torch.randn(4, generator=generator(3), dtype=torch.float64), task.base_scale * math.exp(-0.4)
+    by_value = torch.autograd.functional.jacobian(lambda v: task.quantiles(Draws(v[None, None]))[0, 0] / task.sd, at)
+    expected = torch.zeros(4, 4, dtype=torch.float64)
+    for level, slope in zip(LEVELS, by_value, strict=True):
+        # Of asymmetric Laplace outcomes a share `level` lies below q; the score is (level - 1) / b there, and level / b above.
+        information = level * ((level - 1) / b) ** 2 + (1 - level) * (level / b) ** 2
+        expected += information * torch.outer(slope, slope) / len(LEVELS)
+    assert torch.allclose(task.hessian(at[None])[0], expected, rtol=1e-6)
+
+
 def test_quantiles_never_cross_whatever_the_parameters() -> None:
     task = task_on(sample_outcomes("continuous", n=100, seed=0))
     q = task.quantiles(Draws(5 * torch.randn(4, 200, 4, generator=generator(1))))

@@ -87,6 +87,16 @@ class QuantileTask(ContinuousTask):
         nll = pinball * torch.exp(-log_scale) + log_scale - torch.log(level * (1 - level)).mean()
         return nll.mean(0) * target.weight * target.observed
 
+    def hessian(self, params: Tensor) -> Tensor:
+        """Mean over levels of the working likelihood's expected curvature, level (1 - level) / b^2, taken back through the gaps between quantiles.
+
+        The pinball loss itself is made of straight lines: the curvature that it shows at a sample says nothing of how well a quantile is known.
+        """
+        level = torch.tensor(self.levels, dtype=params.dtype, device=params.device)
+        b = self.base_scale * torch.exp(self.log_scale.detach().to(params))
+        by_value = self._slopes(params)
+        return torch.einsum("k,bki,bkj->bij", level * (1 - level) / (b**2 * len(level)), by_value, by_value)
+
     def quantiles(self, draws: Draws) -> Tensor:
         """The quantiles in the outcome's unit, f64 (S, B, K)."""
         return self.mean + self.sd * self._standard(draws.value.double())
@@ -115,6 +125,13 @@ class QuantileTask(ContinuousTask):
         centre, gaps = value[..., self.middle : self.middle + 1], F.softplus(value)
         below = centre - gaps[..., : self.middle].flip(-1).cumsum(-1).flip(-1)
         return torch.cat([below, centre, centre + gaps[..., self.middle + 1 :].cumsum(-1)], -1)
+
+    def _slopes(self, params: Tensor) -> Tensor:
+        """Derivatives (B, K, K) of `_standard`'s quantiles by the parameters (B, K)."""
+        place, rate = torch.arange(len(self.levels), device=params.device), torch.sigmoid(params)[:, None, :]
+        outer, own, m = place[:, None], place[None, :], self.middle
+        above, below = (own > m) & (own <= outer), (own < m) & (own >= outer)
+        return torch.where(above, rate, 0.0) - torch.where(below, rate, 0.0) + (own == m).to(params)
 
 
 def normal_moments(levels: Sequence[float]) -> tuple[Tensor, Tensor]:
