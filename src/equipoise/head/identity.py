@@ -19,7 +19,7 @@ class IdentityHead(Head):
     Behind a sum of views (`fusion=additive fusion.mapped=false`) each view's contribution stands on the scale of the parameters, and its encoder's
     prior is the prior of that contribution: a linear genotype encoder becomes ridge regression (GBLUP's prior) exactly. A head with weights shares a
     freedom with such an encoder, w u = (w / c) (c u), and at their joint mode the two Gaussian priors act as the norm |w u| in place of its square:
-    strong scores are shrunk too little and weak ones to 0.
+    many weights that have learnt anything are shrunk too little, and weak scores do not leave 0.
 
     Args:
         d_in: width of z, at least K.
