@@ -72,7 +72,7 @@ def fit_split(config: Mapping[str, Any], cohort: Cohort, split: Split, role: Rol
         return done
     teaching = teaching_rows(split, role)
     crossfits = CrossFits(cohort)
-    config, tuning = tuned(config, cohort, teaching, folder, crossfits)
+    config, tuning = tuned(config, cohort, teaching, folder, crossfits, stops=split.select.size > 0)
     ensemble = train_ensemble(config, cohort, split, folder, loggers, role=role, crossfits=crossfits)
     questions, draws = ensemble.questions, int(config["learner"]["predict_draws"])
     tables, not_run, noted = [], {}, {}

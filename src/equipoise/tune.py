@@ -26,7 +26,7 @@ log = logging.getLogger("equipoise.tune")
 
 
 def tuned(
-    config: Mapping[str, Any], cohort: Cohort, rows: np.ndarray, folder: Path, crossfits: CrossFits | None = None
+    config: Mapping[str, Any], cohort: Cohort, rows: np.ndarray, folder: Path, crossfits: CrossFits | None = None, *, stops: bool = True
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The config with the chosen values, and a record of what was tried.
 
@@ -38,6 +38,8 @@ def tuned(
         rows: i64, the only rows that serve here; none of them is judged.
         folder: where the inner fits lie; finished ones are skipped on resume.
         crossfits: makes pseudo-outcomes; None: made here.
+        stops: whether the fit that is tuned for has select rows, so that each inner fit is read at its best epoch. False: at its last, where that
+            fit will end too.
 
     Returns:
         A config, and {"chosen": {key: value}, "tried": [{"values", "select_nll", "per_fold"}]} (empty without a grid).
@@ -53,14 +55,14 @@ def tuned(
     tried: list[dict[str, Any]] = []
     for j, values in enumerate(itertools.product(*grid.values())):
         choice = dict(zip(grid, values, strict=True))
-        one = with_values(config, choice)
+        one = with_values(config, choice if stops else {**choice, "learner.patience": None})
         losses = []
         for i, (fit_rows, check_rows) in enumerate(folds):
             nothing = np.empty(0, np.int64)
             at = folder / "tune" / f"{j:02d}_{i}"
             own = Split(fit_rows, check_rows, nothing, nothing)
             train_member(one, cohort, own, seed=int(config["seed"]), folder=at, loggers=[], pseudo=crossfits.of(one, own, at))
-            losses.append(_best_select(at))
+            losses.append(_select_loss(at, stops=stops))
         tried.append({"values": choice, "select_nll": float(np.mean(losses)), "per_fold": losses})
         log.info("tuning %s: select/nll %.4f", ", ".join(f"{k}={v}" for k, v in choice.items()), tried[-1]["select_nll"])
     best = min(tried, key=lambda t: float(t["select_nll"]))
@@ -74,9 +76,10 @@ def strata(config: Mapping[str, Any], cohort: Cohort) -> np.ndarray:
     return strata_of(cohort.target(next(iter(config["task"].values()))["target"]))
 
 
-def _best_select(folder: Path) -> float:
-    history = json.loads((folder / "history.json").read_text())
-    return float(np.min(history["select_loss"]))
+def _select_loss(folder: Path, *, stops: bool) -> float:
+    """select/nll of the best epoch, or of the last."""
+    losses = json.loads((folder / "history.json").read_text())["select_loss"]
+    return float(np.min(losses) if stops else losses[-1])
 
 
 def with_values(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
