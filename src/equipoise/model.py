@@ -14,9 +14,11 @@ from torch import Tensor
 
 from equipoise import __version__
 from equipoise.assemble import connect, make_tasks, make_views
+from equipoise.batches import Batches
+from equipoise.cohort.draft import TargetTable
 from equipoise.contract.errors import UserError
 from equipoise.contract.question import Question
-from equipoise.modality import View
+from equipoise.modality import Reader, View
 from equipoise.network import Network
 from equipoise.whole_file import write_whole
 
@@ -49,6 +51,10 @@ class Model:
     @property
     def questions(self) -> tuple[Question, ...]:
         return self.network.questions()
+
+    def batches(self, readers: Mapping[str, Reader], *, targets: Mapping[str, TargetTable], hidden: frozenset[str] = frozenset()) -> Batches:
+        """Batches as its network takes them; arguments as in `Batches`, ``readers`` of its views."""
+        return Batches(readers, {name: view.evidence for name, view in self.views.items()}, self.network.evidences, targets=targets, hidden=hidden)
 
     def state(self) -> dict[str, Any]:
         """Plain numbers, strings, lists, dicts and tensors."""

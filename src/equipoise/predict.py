@@ -14,7 +14,7 @@ import polars as pl
 import torch
 
 from equipoise.answers import Answered, Joint, joined, member_answers, stacked
-from equipoise.batches import Batches, open_views
+from equipoise.batches import open_views
 from equipoise.calibration import Calibration
 from equipoise.cohort.frozen import Cohort
 from equipoise.conformal import Conformal
@@ -273,7 +273,7 @@ class Ensemble:
         share = max(-(-draws // len(self.models)), 1)
         members, novelty, present = [], [], np.zeros((rows.size, 0), dtype=bool)
         for i, model in enumerate(self.models):
-            batches = Batches(self._readers(model, cohort), {k: v.evidence for k, v in model.views.items()}, model.network.evidences, targets={}, hidden=hidden)
+            batches = model.batches(self._readers(model, cohort), targets={}, hidden=hidden)
             present = np.asarray(batches.present[rows])
             answered, far = member_answers(model, batches, rows, share, stream_seed("predict", seed, i), torch.device(device), batch_rows)
             members.append(answered)

@@ -9,7 +9,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from equipoise.batches import Batches, open_views
+from equipoise.batches import open_views
 from equipoise.cohort.frozen import Cohort
 from equipoise.contract.errors import UserError
 from equipoise.contract.packed import segment_index
@@ -65,7 +65,7 @@ def explain(
     Source: Sundararajan, Taly and Yan (2017), eq. 1.
     """
     network, place = model.network.eval(), _place_of(model, task, label)
-    batches = Batches(open_views(model.views, cohort), {k: v.evidence for k, v in model.views.items()}, model.network.evidences, targets={})
+    batches = model.batches(open_views(model.views, cohort), targets={})
     batch = batches(np.asarray(rows, dtype=np.int64))
     path = Path(network, batch)
     total: dict[str, Tensor] = {}

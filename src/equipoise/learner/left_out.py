@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from equipoise.batches import Batches, open_views
+from equipoise.batches import open_views
 from equipoise.cohort.frozen import Cohort
 from equipoise.cohort.outcomes import strata_of
 from equipoise.cohort.roles import inner_folds
@@ -62,7 +62,7 @@ def left_out(
     log.info("%s has no select rows: the spread comes from the errors of inner folds", folder.name)
     for i, (fit_rows, check_rows) in enumerate(inner_folds(cluster, split.train, int(config["learner"]["spread_folds"]), seed, stratum)):
         model = Model.load(train(Split(fit_rows, nothing, nothing, nothing), folder / LEFT_OUT / str(i)))
-        batches = Batches(open_views(model.views, cohort), {k: v.evidence for k, v in model.views.items()}, model.network.evidences, targets=targets)
+        batches = model.batches(open_views(model.views, cohort), targets=targets)
         seen.append(Seen.of(model.network, batches, chunks(check_rows, select_batch(config))))
         drawn.append(spread_draws(config, model.network, seen[-1], seed))
     return joined_seen(seen), {name: _joined([own[name] for own in drawn]) for name in drawn[0]}
