@@ -22,6 +22,7 @@ from equipoise.record import print_config
         (["run", "fuson=concat"], "did you mean fusion?"),
         (["run", "fusion=concatt"], "did you mean concat?"),
         (["run", "sed=3"], "did you mean seed"),
+        (["run", "tune=inner", "tune.grid={optimizer.lr: [0.1]}"], "a plus before it, '+tune.grid=...'"),
         (["run", "learner.max_epoch=3"], "did you mean max_epochs?"),
         (["run", "modality.clinical.encoder.hiden=3"], "did you mean hidden?"),
         (["run", "seed=one"], "Expected: a number"),

@@ -171,6 +171,10 @@ def _in_our_words(error: Exception, overrides: Sequence[str], search: Sequence[s
     if key := re.search(r"Could not override '([^']+)'", text):
         parent, _, last = key[1].rpartition(".")
         known = _known_keys(search)
+        if key[1] in known:
+            return UserError(
+                f"Config key {key[1]} is given entries that it does not have", mend=f"write a plus before it, '+{key[1]}=...', where new ones are meant"
+            )
         beside = [k.rpartition(".")[2] for k in known if parent and k.rpartition(".")[0] == parent]
         expected = f"one of {', '.join(beside)}" if beside else ""
         return UserError(
