@@ -44,7 +44,8 @@ ENSEMBLES = {
 
 def variants() -> dict[str, list[str]]:
     """Overrides by name: every head there is, and ensembles."""
-    return {name: [f"head={name}"] for name in sorted(options("head"))} | ENSEMBLES
+    heads = {name: [f"head={name}"] for name in sorted(options("head"))}
+    return heads | {"identity": ["head=identity", "fusion=additive"]} | ENSEMBLES
 
 
 def shifted(known: KnownCohort, folder: Path) -> Cohort:

@@ -16,6 +16,7 @@ from equipoise.contract.tensors import Batch
 from equipoise.model import Model, digest, plain
 from equipoise.network import Network
 from equipoise.testing.cohorts import tiny_cohort
+from equipoise.testing.discovery import options
 from parts_for_tests import Eavesdropper
 from small_config import small_config
 
@@ -138,6 +139,14 @@ def test_a_part_of_another_room_is_refused(cohort: Cohort) -> None:
     config["fusion"] = {"_target_": "torch.nn.Identity", "views": 1}
     with pytest.raises(UserError, match="fusion"):
         built(config, cohort)
+
+
+def test_a_head_that_reads_a_sum_is_refused_behind_anything_else(cohort: Cohort) -> None:
+    config = small_config(views=("clinical", "genotype"), head="identity")
+    with pytest.raises(UserError, match=r"IdentityHead.*sum of views, and Concat is none.*fusion=additive"):
+        built(config, cohort)
+    config["fusion"] = options("fusion")["additive"] | {"mapped": False, "residual": False}
+    assert built(config, cohort)[0].head.needs_sum
 
 
 def largest_singular_value(weight: torch.Tensor) -> float:

@@ -158,6 +158,8 @@ def test_a_member_trains_and_predicts_there(head: str, tmp_path: Path) -> None:
     for name, accelerator in {"cpu": "cpu", DEVICE: "gpu"}.items():
         words = {"learner__max_epochs": 3, "trainer__accelerator": accelerator, "trainer__deterministic": False}
         config = small_config(views=("clinical", "ehr", "genotype"), head=head, **words)
+        if head == "identity":
+            config["fusion"] = options("fusion")["additive"]
         path = train_member(config, cohort, split, seed=0, folder=tmp_path / accelerator, loggers=[])
         assert np.isfinite(json.loads((path.parent / "history.json").read_text())["train_loss"]).all()
         table = Ensemble.of([path]).predict(cohort, split.select, draws=20, device=name).table

@@ -107,6 +107,11 @@ def connect(config: Mapping[str, Any], views: Mapping[str, View], tasks: Mapping
     fusion: Fusion = _started(seed, "fusion", lambda: _is(make(config["fusion"], views=columns, n_evidences=len(evidences), d_model=d_model), Fusion, "fusion"))
     bias = torch.cat([task.start().reshape(-1) for task in tasks.values()]).to(torch.float32)
     head: Head = _started(seed, "head", lambda: _is(make(config["head"], d_in=fusion.d_out, n_params=bias.numel(), bias=bias), Head, "head"))
+    if head.needs_sum and not fusion.is_sum:
+        raise UserError(
+            f"{type(head).__name__} reads the tasks' parameters off a sum of views, and {type(fusion).__name__} is none",
+            mend="set fusion=additive fusion.mapped=false fusion.residual=false, or choose head=point",
+        )
     if head.spectral_norm:
         for name, part in {"fusion": fusion, **{f"encoder.{k}": v for k, v in encoders.items() if v.lipschitz is not None}}.items():
             _started(seed, f"spectral/{name}", lambda part=part: bound_lipschitz(part))  # type: ignore[misc]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -21,6 +22,8 @@ class Fusion(nn.Module, ABC):
     """
 
     d_out: int
+    is_sum: ClassVar[bool] = False
+    """Whether z is a sum of what the views say, entry by entry, so that a head may take entries for parameters."""
 
     @abstractmethod
     def forward(self, tokens: dict[str, Tokens], present: Tensor) -> Tensor:

@@ -44,6 +44,8 @@ class Additive(Fusion):
     Source: forward stagewise additive modelling, Hastie, Tibshirani and Friedman (2009), algorithm 10.2; all stages at once by lot are ours.
     """
 
+    is_sum = True
+
     def __init__(
         self, *, views: dict[str, int], n_evidences: int, d_model: int, first: Sequence[str], mapped: bool, residual: bool, prior_scale: float
     ) -> None:

@@ -28,6 +28,8 @@ class Head(nn.Module, ABC):
     """
 
     spectral_norm: ClassVar[bool] = False
+    needs_sum: ClassVar[bool] = False
+    """Whether it takes entries of z for parameters, which only a fusion that sums views gives."""
     train_draws: int = 1
     """Draws in a training step; a head with a posterior sets its own."""
 

@@ -28,11 +28,12 @@ class IdentityHead(Head):
         bias_scale: > 0, wide: a base rate is not shrunk.
 
     Raises:
-        UserError: z is narrower than K.
+        UserError: z is narrower than K. `assemble` refuses fusions that do not sum views: entries of theirs are some view's, or some unit's.
 
     Source: ours; Srebro, Rennie and Jaakkola (2004), lemma 1, for the norm.
     """
 
+    needs_sum = True
     start: Tensor
 
     def __init__(self, *, d_in: int, n_params: int, bias: Tensor, bias_scale: float) -> None:
