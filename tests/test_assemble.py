@@ -147,6 +147,11 @@ def test_a_head_that_reads_a_sum_is_refused_behind_anything_else(cohort: Cohort)
         built(config, cohort)
     config["fusion"] = options("fusion")["additive"] | {"mapped": False, "residual": False}
     assert built(config, cohort)[0].head.needs_sum
+    config["task"] |= small_config(tasks=("multiclass",))["task"]
+    with pytest.raises(UserError, match=r"View genotype speaks to 1 of the \d parameters.*n_scores.*mapped=true"):
+        built(config, cohort)
+    config["fusion"]["mapped"] = True
+    built(config, cohort)
 
 
 def largest_singular_value(weight: torch.Tensor) -> float:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from hydra.utils import get_class
 
 from equipoise.assemble import assemble, fit_views
 from equipoise.batches import Batches, at_rows, evidences_of, open_views
@@ -187,10 +188,12 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 @pytest.mark.parametrize("option", [p for p in OPTIONS if p.parent.name in ("encoder", "fusion", "head")], ids=option_id)
 def test_every_option_is_made_into_a_network_that_gives_draws(option: Path, cohort: Cohort) -> None:
     config, rows = composed(option), cohort.rows_in("train")
+    target = yaml.safe_load(option.read_text())["_target_"]
+    if getattr(get_class(target), "needs_sum", False):
+        config["fusion"] = composed(CONFIGS / "fusion" / "additive.yaml")["fusion"]
     views = fit_views(config, cohort, rows)
     network = assemble(config, views, {"risk": at_rows(cohort.target("outcome"), rows)}, seed=0)
     parts = {"encoder": network.encoders.values(), "fusion": [network.fusion], "head": [network.head]}[option.parent.name]
-    target = yaml.safe_load(option.read_text())["_target_"]
     assert [f"{type(p).__module__}.{type(p).__qualname__}" for p in parts] == [target] * len(parts)
     batches = Batches(open_views(views, cohort), {k: v.evidence for k, v in views.items()}, evidences_of(views), targets={})
     draws = network(batches(np.arange(5)), n_draws=2, seed=0)["risk"].value

@@ -107,15 +107,28 @@ def connect(config: Mapping[str, Any], views: Mapping[str, View], tasks: Mapping
     fusion: Fusion = _started(seed, "fusion", lambda: _is(make(config["fusion"], views=columns, n_evidences=len(evidences), d_model=d_model), Fusion, "fusion"))
     bias = torch.cat([task.start().reshape(-1) for task in tasks.values()]).to(torch.float32)
     head: Head = _started(seed, "head", lambda: _is(make(config["head"], d_in=fusion.d_out, n_params=bias.numel(), bias=bias), Head, "head"))
-    if head.needs_sum and not fusion.is_sum:
-        raise UserError(
-            f"{type(head).__name__} reads the tasks' parameters off a sum of views, and {type(fusion).__name__} is none",
-            mend="set fusion=additive fusion.mapped=false fusion.residual=false, or choose head=point",
-        )
+    if head.needs_sum:
+        _refuse_no_sum(type(head).__name__, fusion, encoders, bias.numel())
     if head.spectral_norm:
         for name, part in {"fusion": fusion, **{f"encoder.{k}": v for k, v in encoders.items() if v.lipschitz is not None}}.items():
             _started(seed, f"spectral/{name}", lambda part=part: bound_lipschitz(part))  # type: ignore[misc]
     return Network(encoders, fusion, head, tasks, evidences)
+
+
+def _refuse_no_sum(head: str, fusion: Fusion, encoders: Mapping[str, Encoder], n_params: int) -> None:
+    """Raises UserError where a head that reads parameters off a sum of views would leave out views, or some parameters would hear nothing of one."""
+    if not fusion.is_sum:
+        raise UserError(
+            f"{head} reads the tasks' parameters off a sum of views, and {type(fusion).__name__} is none",
+            mend="set fusion=additive fusion.mapped=false fusion.residual=false, or choose head=point",
+        )
+    for name, encoder in encoders.items():
+        if fusion.keeps_entries and encoder.n_scores is not None and encoder.n_scores < n_params:
+            raise UserError(
+                f"View {name} speaks to {encoder.n_scores} of the {n_params} parameters that {head} reads",
+                expected=f"a score for each: n_scores of {n_params}",
+                mend=f"set modality.{name}.encoder.n_scores={n_params}, or fusion.mapped=true",
+            )
 
 
 def make_pretext(config: Mapping[str, Any], name: str, view: View, *, seed: int) -> Pretext:

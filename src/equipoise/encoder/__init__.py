@@ -21,6 +21,8 @@ class Encoder(nn.Module, ABC):
     lipschitz: float | None = None
     """How many times as far apart as two rows' numbers and observed flags (Euclidean, categories equal) their tokens can lie, in evaluation mode, once its
     linear layers have spectral norm 1 (for SNGP); None where that gives no bound."""
+    n_scores: int | None = None
+    """How many of a token's first entries it fills, zeros behind; None: all."""
 
     @abstractmethod
     def forward(self, part: Part) -> Tokens:

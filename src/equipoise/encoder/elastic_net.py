@@ -47,6 +47,7 @@ class ElasticNet(Encoder):
     def __init__(self, *, spec: VectorSpec, d_model: int, n_scores: int, laplace_scale: float, gaussian_scale: float, lr_scale: float) -> None:
         super().__init__()
         check_scores(n_scores, d_model)
+        self.n_scores = n_scores
         if min(laplace_scale, gaussian_scale) <= 0:
             raise UserError("A prior scale of the encoder elastic_net", expected="more than 0", found=f"{laplace_scale} and {gaussian_scale}")
         self.lr_scale, self._d_model = lr_scale, d_model

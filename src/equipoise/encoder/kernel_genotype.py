@@ -75,6 +75,7 @@ class KernelGenotype(Encoder):
         super().__init__()
         bandwidths = [bandwidth] if isinstance(bandwidth, int | float) else list(bandwidth)
         _check(spec, d_model, kernel, bandwidths, n_scores)
+        self.n_scores = n_scores
         self.lr_scale, self._d_model, self._gaussian, self._scale = lr_scale, d_model, kernel == "gaussian", prior_scale
         self.calls = StandardisedCalls(spec)
         self.known = KnownPeople(torch.tensor(spec.landmarks), spec.n_variants)

@@ -45,6 +45,7 @@ class LinearGenotype(Encoder):
     def __init__(self, *, spec: GenotypesSpec, d_model: int, n_scores: int, prior_scale: float, lr_scale: float) -> None:
         super().__init__()
         check_scores(n_scores, d_model)
+        self.n_scores = n_scores
         self.lr_scale, self._d_model = lr_scale, d_model
         mean, sd = (torch.tensor(x, dtype=torch.float32) for x in (spec.mean, spec.sd))
         varies = sd > 0

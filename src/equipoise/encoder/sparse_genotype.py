@@ -39,6 +39,7 @@ class SparseGenotype(Encoder):
     def __init__(self, *, spec: GenotypesSpec, d_model: int, n_scores: int, prior_scale: float, lr_scale: float) -> None:
         super().__init__()
         check_scores(n_scores, d_model)
+        self.n_scores = n_scores
         if not prior_scale > 0:
             raise UserError(f"prior_scale is {prior_scale}", expected="a number above 0", mend="about (noise sd) / sqrt(2 n log V)")
         self.lr_scale, self._d_model, self._scale = lr_scale, d_model, prior_scale

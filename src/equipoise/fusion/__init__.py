@@ -23,7 +23,9 @@ class Fusion(nn.Module, ABC):
 
     d_out: int
     is_sum: ClassVar[bool] = False
-    """Whether z is a sum of what the views say, entry by entry, so that a head may take entries for parameters."""
+    """Whether z is a sum of what the views say, so that a head may take its entries for parameters."""
+    keeps_entries: bool = False
+    """Whether that is a sum of the tokens themselves, entry by entry."""
 
     @abstractmethod
     def forward(self, tokens: dict[str, Tokens], present: Tensor) -> Tensor:

@@ -52,6 +52,7 @@ class Additive(Fusion):
         super().__init__()
         self._order = _ordered(first, list(views))
         self._column, self._residual, self._prior_scale = dict(views), residual, prior_scale
+        self.keeps_entries = not mapped
         self.maps = nn.ModuleDict({view: nn.Linear(d_model, d_model) if mapped else nn.Identity() for view in views})
         self.d_out = d_model
         self.empty = nn.Parameter(torch.randn(d_model) * 0.01)
