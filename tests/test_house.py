@@ -310,6 +310,18 @@ def test_further_parts_and_free_forms_may_stand_where_there_is_room_for_them() -
     check_config(more, values)
 
 
+def test_names_of_the_users_may_be_added_to_a_shipped_cohort() -> None:
+    with search_path(None) as search:
+        values = compose_values(["cohort=actg175"], search).values
+    more = copy.deepcopy(values)
+    more["cohort"]["labels"]["targets"]["effect"] = {"kind": "treatment_effect", "time": "days", "event": "cens", "treatment": "treat"}
+    more["cohort"]["evidence"]["mine"] = copy.deepcopy(values["cohort"]["evidence"]["biomarker"])
+    check_config(more, values)
+    more["cohort"]["evidence"]["mine"]["colums"] = ["cd40"]
+    with pytest.raises(UserError, match=r"Unknown config key cohort\.evidence\.mine\.colums\. .*did you mean columns"):
+        check_config(more, values)
+
+
 def test_no_file_has_an_empty_name_or_grows_beyond_reading() -> None:
     for path in SRC.rglob("*.py"):
         assert not re.search(r"util|helper|common|manager|misc", path.stem), path

@@ -75,8 +75,13 @@ def _check_part(node: Mapping[str, Any], base: Mapping[str, Any], at: str) -> No
                 expected=f"a keyword of {node['_target_']}: {', '.join(takes)}",
                 mend=nearest(str(key), takes) or "remove the key",
             )
-        same = base.get("_target_") == node["_target_"]
-        _descend(value, base.get(key) if same else None, f"{at}.{key}")
+        beside = base.get(key) if base.get("_target_") == node["_target_"] else None
+        if isinstance(value, Mapping) and "_target_" not in value and isinstance(beside, Mapping):
+            # Its keys are names of the user's (targets, columns, roles), which the part itself checks: there may be others than the vocabulary's.
+            for name, below in value.items():
+                _descend(below, beside.get(name), f"{at}.{key}.{name}")
+        else:
+            _descend(value, beside, f"{at}.{key}")
 
 
 def _descend(value: Any, base: Any, at: str) -> None:
