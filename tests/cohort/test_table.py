@@ -148,6 +148,15 @@ def test_missing_columns_are_refused_in_training_and_counted_in_prediction(tmp_p
     assert [c.name for c in store_of(delivery).numbers] == ["x"]
 
 
+@pytest.mark.parametrize("key", ["units", "unit_columns", "conversions", "ranges"])
+def test_what_is_declared_of_a_column_that_there_is_not_is_refused(key: str, tmp_path: Path) -> None:
+    """A misspelt range would bound nothing, and say nothing."""
+    path, declared = csv(tmp_path, "id,sbp\na,120\n"), {key: {"spb": [20, 300] if key == "ranges" else {} if key == "conversions" else "x"}}
+    with pytest.raises(UserError, match=rf"no column 'spb', which `{key}` names.*sbp"):
+        Table(path=path, id="id", **declared).read(asked(["a"]))  # type: ignore[arg-type]
+    assert store_of(Table(path=path, id="id", **declared).read(asked(["a"], predict_only=True))).number.tolist() == [[120.0]]  # type: ignore[arg-type]
+
+
 def test_lines_can_be_the_subjects_only_within_the_labels_own_table(tmp_path: Path) -> None:
     path = csv(tmp_path, "x;y\n1;2\n3;4\n")
     where = (tmp_path / "t.csv").resolve()

@@ -88,6 +88,8 @@ class Table(EvidenceSource):
     def _names(self, table: pl.DataFrame, asked: Asked, counts: dict[str, Any], notes: list[str]) -> list[str]:
         """The columns to use."""
         file = self.file.resolve()
+        for key in () if asked.predict_only else ("units", "unit_columns", "conversions", "ranges"):
+            has_columns(table, list(getattr(self, key)), self.file, f"`{key}`")
         refused = asked.refused.get(file, frozenset())
         if self.columns is None:
             others = {self.id, self.time, *self.exclude, *self.unit_columns.values()} | refused | asked.reserved.get(file, frozenset())
