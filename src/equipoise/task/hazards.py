@@ -53,11 +53,12 @@ def influence(value: Tensor, edges: Tensor, n_causes: int, horizon_days: float) 
     """
     log_none, log_hazard = log_hazards(value, n_causes)
     passed = passed_of(torch.tensor([horizon_days], dtype=value.dtype, device=value.device), edges.to(value))[0]
-    log_survived = torch.cumsum(log_none, -1)
-    happens = torch.exp(log_survived - log_none + log_hazard[..., 0]) * passed
-    later = happens.sum(-1, keepdim=True) - torch.cumsum(happens, -1)
-    other = -(later * torch.exp(-log_survived)).clamp(0, 1)
-    moved = other[..., None].repeat_interleave(n_causes, -1)
+    none, happens = log_none.exp(), log_hazard[..., 0].exp() * passed
+    # (F(t) - F(t_j)) / S(t_j), backwards: a quotient of tiny numbers would lose it where hardly anybody survives.
+    later = [torch.zeros_like(none[..., 0])]
+    for j in range(len(passed) - 1, 0, -1):
+        later.append(happens[..., j] + none[..., j] * later[-1])
+    moved = -torch.stack(later[::-1], -1)[..., None].repeat_interleave(n_causes, -1)
     moved[..., 0] = moved[..., 0] + passed
     return moved.flatten(-2)
 
