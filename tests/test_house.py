@@ -114,15 +114,24 @@ GIVEN = {
 
 
 @functools.cache
-def _composed(option: Path) -> dict[str, Any]:
-    given = GIVEN.get(f"{option.parent.name}={option.stem}") or must_be_given(option)
+def _composed(words: tuple[str, ...]) -> dict[str, Any]:
     with search_path(None) as search:
-        return checked([*words_for(option), *given], search).values
+        return checked(words, search).values
+
+
+def given_for(option: Path) -> list[str]:
+    return GIVEN.get(f"{option.parent.name}={option.stem}") or must_be_given(option)
 
 
 def composed(option: Path) -> dict[str, Any]:
-    """The whole config with this option, checked; composing takes most of a second, so once for all tests."""
-    return copy.deepcopy(_composed(option))
+    """The whole config with this option, checked; composing takes a second, so once for all tests, and for all options of a list group together."""
+    group = option.parent.name
+    if group not in LIST_GROUPS:
+        return copy.deepcopy(_composed((*words_for(option), *given_for(option))))
+    beside = [p for p in OPTIONS if p.parent.name == group]
+    words = f"{group}=[{','.join(p.stem for p in beside)}]", *(word for p in beside for word in given_for(p))
+    values = copy.deepcopy(_composed(words))
+    return values | {group: {option.stem: values[group][option.stem]}}
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda p: f"{p.parent.name}={p.stem}")
