@@ -294,14 +294,14 @@ def test_as_many_trainings_are_done_as_were_counted(cohort: Cohort, tmp_path: Pa
 
 
 def test_tuning_for_a_fit_that_never_stops_early_reads_the_last_epoch(cohort: Cohort, tmp_path: Path) -> None:
-    config = small_config(learner__max_epochs=8, learner__patience=1) | {"tune": {"folds": 2, "grid": {"optimizer.lr": [0.1]}}}
+    config = small_config(learner__max_epochs=6, learner__patience=1) | {"tune": {"folds": 2, "grid": {"optimizer.lr": [0.05]}}}
     split = Split.of(cohort)
     rows = np.sort(np.concatenate([split.train, split.select]))
     for stops in (True, False):
         _, record = tuned(config, cohort, rows, tmp_path / str(stops), stops=stops)
         found = [json.loads((tmp_path / str(stops) / "tune" / f"00_{i}" / "history.json").read_text())["select_loss"] for i in range(2)]
         assert record["tried"][0]["per_fold"] == [min(losses) if stops else losses[-1] for losses in found]
-        assert stops or [len(losses) for losses in found] == [8, 8]
+        assert stops or [len(losses) for losses in found] == [6, 6]
         assert any(min(losses) < losses[-1] for losses in found)
 
 
