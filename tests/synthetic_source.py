@@ -17,8 +17,8 @@ SMALL = ("genome.variants=60", "genome.chromosomes=4", "genome.polygenicity=0.5"
 
 
 def synthetic(preset: str = "synthetic", *overrides: str, n: int = 300, seed: int = 0) -> Synthetic:
-    """``cohort=preset`` with overrides of keys below ``cohort.``"""
-    words = [f"cohort.{o}" for o in (f"n={n}", f"seed={seed}", *overrides)]
+    """``cohort=preset`` with overrides of keys, known or not, below ``cohort.``"""
+    words = [f"++cohort.{o}" for o in (f"n={n}", f"seed={seed}", *overrides)]
     with initialize_config_dir(str(CONFIGS), version_base=None):
         node = compose(f"cohort/{preset}", words)["cohort"]
     made = make(OmegaConf.to_container(node, resolve=True))

@@ -185,6 +185,7 @@ def test_a_built_cohort_and_its_truth_lie_apart(tmp_path: Path) -> None:
         ("treatment.size=0.3", "treatment.size"),
         ("outcome.weights=[1,2]", "outcome.weights"),
         ("split=weather", "cohort.split"),
+        ("shares.trian=0.1", "cohort.shares names the role 'trian'"),
         ("n=3", "cohort.n"),
     ],
 )

@@ -29,6 +29,7 @@ from equipoise.cohort.generator.treatment import TreatmentDials
 from equipoise.cohort.generator.truth import future_value, write_truth_tables
 from equipoise.cohort.generator.world import Dials, World, as_plain, draw_world
 from equipoise.cohort.source import Source
+from equipoise.cohort.splits import check_shares
 
 
 class Synthetic(Source):
@@ -50,7 +51,7 @@ class Synthetic(Source):
         treatment: dials of treatment and response.
 
     Raises:
-        UserError: a dial is out of its range, naming it.
+        UserError: a dial is out of its range, or a role is none, naming it.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Synthetic(Source):
     ) -> None:
         require("n", n, 50, 1_000_000)
         require("seed", seed, 0, 2**63)
+        check_shares(shares, "cohort.shares")
         self.n, self.seed, self.shares, self.split = n, seed, dict(shares), split
         self.dials = Dials(
             people=people,

@@ -109,8 +109,9 @@ def find_mode(gram: Tensor, mean: Tensor, nll: Likelihood, hessian: Likelihood, 
     Source: Rasmussen and Williams (2006), algorithms 3.1 and 3.3; eq. 3.32 for the evidence.
     """
     zero = torch.zeros(len(gram), len(mean), dtype=gram.dtype, device=gram.device)
-    alpha = min((a for a in (zero, alpha) if a is not None), key=lambda a: _objective(gram, mean, nll, a))
-    loss, stalled = _objective(gram, mean, nll, alpha), 0
+    starts = [zero] if alpha is None else [zero, alpha]
+    loss, alpha = min(((_objective(gram, mean, nll, start), start) for start in starts), key=lambda start: start[0])
+    stalled = 0
     for _ in range(_MOST_STEPS):
         u = gram @ alpha
         w = hessian(mean + u).to(u)
